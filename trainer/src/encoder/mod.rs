@@ -1,0 +1,29 @@
+//! The image encoder's trunk: EfficientNet-Lite0 with its published ImageNet weights, as an ONNX graph.
+//!
+//! EfficientNet (Tan and Le, 2019) in its Lite form: no squeeze-and-excitation, ReLU6 instead of swish, and stem and
+//! head of fixed width. BatchNorm is folded into the convolution before it, so that the graph is convolutions, clips
+//! and additions alone.
+
+pub mod checkpoint;
+mod fold;
+mod lite0;
+
+pub use lite0::{FEATURE_SIZE, GRID, IMAGE_SIZE, Output, PREPROCESSING_MEAN, PREPROCESSING_STD, write};
+
+/// Why a checkpoint did not become a graph.
+#[derive(Debug, thiserror::Error)]
+pub enum EncoderError {
+    /// A tensor that the architecture needs is not in the checkpoint.
+    #[error("the checkpoint has no tensor {0}; it is not an EfficientNet-Lite0")]
+    Missing(String),
+    /// A tensor has another shape than the architecture says.
+    #[error("tensor {name} has shape {found:?}, EfficientNet-Lite0 needs {needed:?}")]
+    Shape {
+        /// The tensor.
+        name: String,
+        /// Its shape in the checkpoint.
+        found: Vec<usize>,
+        /// The shape that the architecture asks for.
+        needed: Vec<usize>,
+    },
+}

@@ -1,0 +1,8 @@
+//! The host side of Metalens: prepares captioned pictures, trains the captioner and exports it as a bundle.
+//!
+//! The modules, in the order in which data flows: [`corpus`] reads captioned pictures; [`encoder`] turns the published
+//! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
+//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`score`] judges captions.
+
+pub mod encoder;
+pub mod onnx;

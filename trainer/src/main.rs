@@ -1,0 +1,9 @@
+//! The command line of the trainer.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}
