@@ -1,0 +1,52 @@
+//! Reads the corpora that the project is trained and measured on, where they are on this machine.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use metalens_trainer::corpus::{Corpus, Format, Split, read};
+
+/// The folder of a corpus: below `METALENS_DATA`, else below `shared/data` beside the workspace.
+fn corpus(name: &str, format: Format) -> Option<Corpus> {
+    let data = std::env::var_os("METALENS_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
+    let folder = data.join(name);
+    if !folder.is_dir() {
+        println!("skipped: no {}; METALENS_DATA names the folder of the corpora", folder.display());
+        return None;
+    }
+    let corpus = read(&folder, format).unwrap();
+    corpus.require_clean().unwrap();
+    Some(corpus)
+}
+
+#[test]
+fn flickr8k_has_six_thousand_train_and_a_thousand_dev_pictures_with_five_captions_each() {
+    let Some(corpus) = corpus("flickr8k", Format::Flickr) else { return };
+    assert_eq!(corpus.split(Split::Train).count(), 6000);
+    assert_eq!(corpus.split(Split::Dev).count(), 1000);
+    assert_eq!(corpus.split(Split::Test).count(), 0);
+    assert!(corpus.pictures.iter().all(|picture| picture.captions.len() == 5));
+}
+
+#[test]
+fn rsicd_has_fifteen_scenes_of_a_hundred_and_sixty_pictures_all_train() {
+    let Some(corpus) = corpus("rsicd", Format::Karpathy) else { return };
+    let mut scenes: BTreeMap<&str, usize> = BTreeMap::new();
+    for picture in &corpus.pictures {
+        *scenes.entry(picture.label.as_deref().unwrap()).or_default() += 1;
+        assert_eq!(picture.split, Split::Train);
+        assert!((1..=5).contains(&picture.captions.len()), "{}", picture.name);
+    }
+    assert_eq!(scenes.len(), 15);
+    assert!(scenes.values().all(|&pictures| pictures == 160), "{scenes:?}");
+}
+
+#[test]
+fn coco_mini_has_eighty_train_pictures_with_five_captions_each() {
+    let Some(corpus) = corpus("coco_mini", Format::Coco) else { return };
+    assert_eq!(corpus.split(Split::Train).count(), 80);
+    assert_eq!(corpus.pictures.len(), 80);
+    assert!(corpus.pictures.iter().all(|picture| picture.captions.len() == 5));
+}
