@@ -4,6 +4,7 @@
 //! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
 //! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`score`] judges captions.
 
+pub mod captioner;
 pub mod corpus;
 pub mod encoder;
 pub mod onnx;

@@ -1,0 +1,81 @@
+//! Captions as the decoder reads them: sorted by length, so that no step computes on padding.
+
+use candle_core::{Device, Result, Tensor};
+
+/// Captions of a batch, packed: rows are sorted by falling length, and step t holds the rows still speaking.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedCaptions {
+    /// The row in the caller's order of each sorted row.
+    pub order: Vec<usize>,
+    /// How many rows step t has; never rises.
+    pub rows_at: Vec<usize>,
+    /// The word read, for every (step, row), steps first.
+    pub inputs: Vec<u32>,
+    /// The word to be said next, likewise.
+    pub targets: Vec<u32>,
+}
+
+impl PackedCaptions {
+    /// Packs captions given as token ids without start and end, such as `[[5, 9], [7]]`.
+    #[must_use]
+    pub fn new(captions: &[&[u32]], start: u32, end: u32) -> Self {
+        let mut order: Vec<usize> = (0..captions.len()).collect();
+        order.sort_by_key(|&row| std::cmp::Reverse(captions[row].len()));
+        let steps = order.first().map_or(0, |&row| captions[row].len() + 1);
+        let mut packed = Self { order, rows_at: Vec::new(), inputs: Vec::new(), targets: Vec::new() };
+        for t in 0..steps {
+            let speaking = packed.order.iter().take_while(|&&row| captions[row].len() >= t);
+            let mut rows = 0;
+            for &row in speaking {
+                let words = captions[row];
+                packed.inputs.push(if t == 0 { start } else { words[t - 1] });
+                packed.targets.push(words.get(t).copied().unwrap_or(end));
+                rows += 1;
+            }
+            packed.rows_at.push(rows);
+        }
+        packed
+    }
+}
+
+/// One batch, or one shard of it.
+#[derive(Clone, Debug)]
+pub struct Batch {
+    /// The trunk's features `[pictures, 49, trunk]`.
+    pub features: Tensor,
+    /// The picture of each sorted row.
+    pub picture_of_row: Vec<u32>,
+    /// The captions.
+    pub captions: PackedCaptions,
+}
+
+impl Batch {
+    /// Puts features and captions together; `picture_of_row` is in the caller's order of rows.
+    ///
+    /// # Errors
+    /// When the device refuses the allocation.
+    pub fn new(
+        features: Vec<f32>,
+        shape: (usize, usize, usize),
+        picture_of_row: &[u32],
+        captions: PackedCaptions,
+        device: &Device,
+    ) -> Result<Self> {
+        let picture_of_row = captions.order.iter().map(|&row| picture_of_row[row]).collect();
+        Ok(Self { features: Tensor::from_vec(features, shape, device)?, picture_of_row, captions })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packing_drops_finished_rows_and_shifts_targets_by_one() {
+        let packed = PackedCaptions::new(&[&[7], &[5, 9, 6], &[8, 4]], 1, 2);
+        assert_eq!(packed.order, [1, 2, 0]);
+        assert_eq!(packed.rows_at, [3, 3, 2, 1]);
+        assert_eq!(packed.inputs, [1, 1, 1, 5, 8, 7, 9, 4, 6]);
+        assert_eq!(packed.targets, [5, 8, 7, 9, 4, 2, 6, 2, 2]);
+    }
+}
