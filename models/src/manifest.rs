@@ -1,0 +1,189 @@
+//! `manifest.json`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::TokenId;
+
+/// The version of the bundle's layout that this crate reads and writes.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Everything about a bundle that is not in its other files.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Manifest {
+    /// Version of the layout, [`FORMAT_VERSION`].
+    pub format: u32,
+    /// Follows from the files: see [`BundleId::of`].
+    pub id: BundleId,
+    /// For people, such as `flickr8k-lite0`.
+    pub name: String,
+    /// Size and hash of every file but this one and the model card.
+    pub files: BTreeMap<String, FileEntry>,
+    /// From a decoded picture to the encoder's input.
+    pub preprocessing: Preprocessing,
+    /// Sizes of the graphs' inputs and outputs.
+    pub shapes: Shapes,
+    /// Words with a meaning of their own.
+    pub special: SpecialTokens,
+    /// How captions are searched for, unless the user says otherwise.
+    pub decoding: Decoding,
+    /// How the head adapts; none in a bundle that was not meta-learned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inner_loop: Option<InnerLoop>,
+    /// The run that made the parameters, as the trainer describes it.
+    pub training: serde_json::Value,
+    /// Scores that were measured on this bundle, by name of the data.
+    pub scores: BTreeMap<String, serde_json::Value>,
+    /// The self-test.
+    pub golden: Golden,
+}
+
+/// A bundle's identity: two bundles with the same files have the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BundleId(String);
+
+impl BundleId {
+    /// sha256 over a line `name size sha256` for every file, in the order of their names.
+    #[must_use]
+    pub fn of(files: &BTreeMap<String, FileEntry>) -> Self {
+        let mut hash = Sha256::new();
+        for (name, entry) in files {
+            hash.update(format!("{name} {} {}\n", entry.bytes, entry.sha256));
+        }
+        Self(crate::bundle::hexadecimal(&hash.finalize()))
+    }
+}
+
+impl fmt::Display for BundleId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a file must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FileEntry {
+    /// Its length.
+    pub bytes: u64,
+    /// Its hash, in lower-case hexadecimal.
+    pub sha256: String,
+}
+
+impl FileEntry {
+    /// The entry of a file with these bytes.
+    #[must_use]
+    pub fn of(data: &[u8]) -> Self {
+        Self { bytes: data.len() as u64, sha256: crate::bundle::hexadecimal(&Sha256::digest(data)) }
+    }
+}
+
+/// From a decoded RGB picture to the encoder's input: resize to width x height, whatever the proportions, then
+/// (value - mean) / std for every channel, values in 0 … 255, channels first.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preprocessing {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Red, green, blue.
+    pub mean: [f32; 3],
+    /// Red, green, blue.
+    pub std: [f32; 3],
+}
+
+/// Sizes of the graphs' inputs and outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shapes {
+    /// Rows and columns of the feature map.
+    pub grid: [usize; 2],
+    /// Width of a visual token.
+    pub token: usize,
+    /// Width of an attention key.
+    pub key: usize,
+    /// Width of the decoder's state.
+    pub state: usize,
+    /// Width of a word embedding.
+    pub word: usize,
+    /// Width of z, the head's input: state + token + word.
+    pub feature: usize,
+    /// Width of the head's hidden layer.
+    pub hidden: usize,
+    /// Words, special tokens and slots.
+    pub vocabulary: usize,
+}
+
+impl Shapes {
+    /// Visual tokens of a picture: one for every position of the feature map.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
+
+/// Ids of words with a meaning of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SpecialTokens {
+    /// Fills rows that end early.
+    pub padding: TokenId,
+    /// Read before the first word.
+    pub start: TokenId,
+    /// Said after the last word.
+    pub end: TokenId,
+    /// Read in place of a word that the vocabulary lacks.
+    pub unknown: TokenId,
+    /// The ids that new words may take.
+    pub slots: SlotRange,
+}
+
+/// The slots: `count` ids from `first` on, the last of the vocabulary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlotRange {
+    /// The first slot's id.
+    pub first: TokenId,
+    /// How many there are.
+    pub count: usize,
+}
+
+/// How captions are searched for.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decoding {
+    /// Beam width; 1 is greedy.
+    pub beam: usize,
+    /// A caption's log-probability is divided by its length to this power.
+    pub length_normalisation: f32,
+    /// Captions are cut after so many words.
+    pub max_words: usize,
+}
+
+/// The schedule by which the head adapts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InnerLoop {
+    /// Adaptation steps.
+    pub steps: usize,
+    /// Step size of every step, for the head's first and second layer.
+    pub alpha: Vec<[f64; 2]>,
+}
+
+/// What the device must say of a picture that it carries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Golden {
+    /// The picture's file in the bundle.
+    pub picture: String,
+    /// Its caption, with the manifest's decoding.
+    pub caption: String,
+    /// The natural logarithm of the caption's probability.
+    pub log_probability: f32,
+}
