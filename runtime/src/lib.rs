@@ -1,1 +1,20 @@
-//! runtime
+//! Captions pictures on the device.
+//!
+//! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`language`]
+//! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`engine`] is the one module that knows
+//! which inference library runs the graphs.
+//!
+//! ```no_run
+//! let mut captioner = metalens::Captioner::open("models/flickr8k-lite0".as_ref(), Default::default())?;
+//! let picture = metalens::vision::decode(&std::fs::read("dog.jpg")?)?;
+//! println!("{}", captioner.caption(&picture)?.text());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod captioner;
+pub mod cli;
+pub mod engine;
+pub mod language;
+pub mod vision;
+
+pub use captioner::{Caption, Captioner, CaptionerError, Options, Word};

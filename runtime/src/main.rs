@@ -1,2 +1,7 @@
-//! main
-fn main() {}
+//! The program that a device runs.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    metalens::cli::main()
+}

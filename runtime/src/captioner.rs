@@ -1,0 +1,158 @@
+//! A bundle, loaded and ready to caption.
+
+use std::path::Path;
+use std::time::Instant;
+
+use metalens_models::{Bundle, BundleError, Manifest, Vocabulary};
+
+use crate::engine::EngineError;
+use crate::language::{Beam, BeamSettings, Decoder, Graphs, Hypothesis, MAX_BEAM, MAX_WORDS};
+use crate::vision::{self, Encoder, Picture};
+
+/// Why a captioner could not be opened or used.
+#[derive(Debug, thiserror::Error)]
+pub enum CaptionerError {
+    /// The bundle is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// A graph of the bundle cannot be loaded or run.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The beam's width is out of range.
+    #[error("a beam of {0} hypotheses: give 1 to {MAX_BEAM}")]
+    Beam(usize),
+}
+
+/// What may be chosen when a captioner is opened.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    /// Beam width, instead of the bundle's.
+    pub beam: Option<usize>,
+}
+
+/// A word of a caption.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Word {
+    /// As it is printed.
+    pub word: String,
+    /// Its probability after the words before it.
+    pub probability: f32,
+}
+
+/// What the captioner says of a picture.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Caption {
+    /// In the order in which they are said.
+    pub words: Vec<Word>,
+    /// The natural logarithm of the caption's probability.
+    pub log_probability: f32,
+    /// Milliseconds for resizing and encoding the picture.
+    pub encoder_ms: f64,
+    /// Milliseconds for finding the words.
+    pub decoder_ms: f64,
+}
+
+impl Caption {
+    /// The words, separated by spaces.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let words: Vec<&str> = self.words.iter().map(|word| word.word.as_str()).collect();
+        words.join(" ")
+    }
+}
+
+/// Captions pictures, one after another.
+pub struct Captioner {
+    manifest: Manifest,
+    vocabulary: Vocabulary,
+    pub(crate) encoder: Encoder,
+    pub(crate) decoder: Decoder,
+    beam: Beam,
+}
+
+impl Captioner {
+    /// Opens the bundle in `folder`.
+    ///
+    /// # Errors
+    /// When the bundle is refused, or its graphs are not what its manifest says.
+    pub fn open(folder: &Path, options: Options) -> Result<Self, CaptionerError> {
+        Self::from_bundle(&Bundle::open(folder)?, options)
+    }
+
+    /// Loads the graphs of an opened bundle.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn from_bundle(bundle: &Bundle, options: Options) -> Result<Self, CaptionerError> {
+        let manifest = bundle.manifest().clone();
+        let width = options.beam.unwrap_or(manifest.decoding.beam);
+        if !(1..=MAX_BEAM).contains(&width) {
+            return Err(CaptionerError::Beam(width));
+        }
+        // The encoder takes as long to load as all the rest.
+        let (encoder, rest) = std::thread::scope(|scope| {
+            let encoder = scope.spawn(|| vision::load_encoder(bundle));
+            let rest = Graphs::load(bundle, width).and_then(|graphs| Ok((graphs, bundle.vocabulary()?)));
+            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rest)
+        });
+        let (graphs, vocabulary) = rest?;
+        let settings = BeamSettings {
+            width,
+            length_normalisation: manifest.decoding.length_normalisation,
+            max_words: manifest.decoding.max_words.min(MAX_WORDS),
+            end: manifest.special.end,
+        };
+        Ok(Self {
+            encoder: Encoder::new(&encoder?, manifest.preprocessing.clone())?,
+            decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
+            beam: Beam::new(settings),
+            vocabulary,
+            manifest,
+        })
+    }
+
+    /// What the bundle says of itself.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Says what it sees.
+    ///
+    /// # Errors
+    /// When a graph fails.
+    pub fn caption(&mut self, picture: &Picture) -> Result<Caption, CaptionerError> {
+        let began = Instant::now();
+        self.encoder.preprocess(picture)?;
+        self.encoder.encode()?;
+        let encoder_ms = milliseconds(began);
+        let began = Instant::now();
+        self.decoder.look_at(self.encoder.tokens()?)?;
+        let start = self.manifest.special.start;
+        let best = self.beam.search(&mut self.decoder, start)?;
+        let words = spell(&self.vocabulary, best);
+        Ok(Caption {
+            words,
+            log_probability: best.log_probability,
+            encoder_ms,
+            decoder_ms: milliseconds(began),
+        })
+    }
+}
+
+fn spell(vocabulary: &Vocabulary, hypothesis: &Hypothesis) -> Vec<Word> {
+    hypothesis
+        .words
+        .iter()
+        .zip(&hypothesis.word_log_probabilities)
+        .map(|(&id, log_probability)| Word {
+            word: vocabulary.word(id).unwrap_or_default().to_owned(),
+            probability: log_probability.exp(),
+        })
+        .collect()
+}
+
+/// Milliseconds since `began`.
+pub(crate) fn milliseconds(began: Instant) -> f64 {
+    began.elapsed().as_secs_f64() * 1e3
+}

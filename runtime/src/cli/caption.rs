@@ -1,0 +1,84 @@
+//! `metalens caption`.
+
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use super::{BundleArgument, Outcome};
+use crate::{Caption, Captioner, Options, Word, vision};
+
+#[derive(clap::Args)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    bundle: BundleArgument,
+    /// Hypotheses kept while searching; 1 is fastest. The bundle's own where not given.
+    #[arg(long, value_name = "N")]
+    beam: Option<usize>,
+    /// Print one JSON object a picture.
+    #[arg(long)]
+    json: bool,
+    /// Pictures; - reads one from standard input.
+    #[arg(required = true, value_name = "IMAGE")]
+    images: Vec<PathBuf>,
+}
+
+/// A line of `--json`.
+#[derive(serde::Serialize)]
+struct Line<'a> {
+    file: &'a Path,
+    caption: String,
+    log_probability: f32,
+    words: &'a [Word],
+    /// Known only with a calibration.
+    familiarity: Option<f32>,
+    encoder_ms: f64,
+    decoder_ms: f64,
+}
+
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
+    let mut captioner = Captioner::open(&arguments.bundle.folder()?, Options { beam: arguments.beam })?;
+    let mut outcome = Outcome::Done;
+    for file in &arguments.images {
+        match read(file).and_then(|picture| Ok(captioner.caption(&picture)?)) {
+            Ok(caption) => print(arguments, file, &caption)?,
+            Err(error) => {
+                eprintln!("metalens: {}: {error:#}", file.display());
+                outcome = Outcome::Partial;
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+fn read(file: &Path) -> anyhow::Result<vision::Picture> {
+    let bytes = if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        std::io::stdin().read_to_end(&mut bytes)?;
+        bytes
+    } else {
+        anyhow::ensure!(!file.is_dir(), "a folder; name the pictures in it");
+        std::fs::read(file)?
+    };
+    Ok(vision::decode(&bytes)?)
+}
+
+fn print(arguments: &Arguments, file: &Path, caption: &Caption) -> anyhow::Result<()> {
+    let line = if arguments.json {
+        serde_json::to_string(&Line {
+            file,
+            caption: caption.text(),
+            log_probability: caption.log_probability,
+            words: &caption.words,
+            familiarity: None,
+            encoder_ms: caption.encoder_ms,
+            decoder_ms: caption.decoder_ms,
+        })?
+    } else if arguments.images.len() > 1 {
+        format!("{}: {}", file.display(), caption.text())
+    } else {
+        caption.text()
+    };
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output")
+}

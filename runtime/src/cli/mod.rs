@@ -1,0 +1,60 @@
+//! The command line: one file a subcommand; this file holds what they share.
+//!
+//! Exit codes: 0 done; 1 the work failed; 2 wrong usage. An error is one line on standard error.
+
+mod bench;
+mod bundle_path;
+mod caption;
+mod doctor;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+/// Captions pictures on a small device.
+#[derive(Parser)]
+#[command(name = "metalens", version, about)]
+enum Command {
+    /// Say what pictures show.
+    Caption(caption::Arguments),
+    /// Measure how long each part of captioning takes.
+    Bench(bench::Arguments),
+    /// Check the bundle and this installation.
+    Doctor(doctor::Arguments),
+}
+
+/// Which bundle to use.
+#[derive(clap::Args)]
+struct BundleArgument {
+    /// The bundle's folder; else METALENS_BUNDLE, the folder `bundle` beside this program, or the checkout's
+    /// models/flickr8k-lite0.
+    #[arg(long, env = "METALENS_BUNDLE", value_name = "DIR")]
+    bundle: Option<PathBuf>,
+}
+
+/// How a command ended that did not fail as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Outcome {
+    Done,
+    /// Some of the work failed, and each failure has had its line.
+    Partial,
+}
+
+/// Runs the command that the user asked for.
+#[must_use]
+pub fn main() -> ExitCode {
+    let result = match Command::parse() {
+        Command::Caption(arguments) => caption::run(&arguments),
+        Command::Bench(arguments) => bench::run(&arguments),
+        Command::Doctor(arguments) => doctor::run(&arguments),
+    };
+    match result {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partial) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("metalens: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

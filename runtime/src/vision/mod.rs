@@ -1,0 +1,10 @@
+//! From a picture's bytes to visual tokens.
+
+mod decode;
+mod encoder;
+mod preprocess;
+
+pub use decode::{DecodeError, MIN_SIDE, Picture, decode};
+pub(crate) use encoder::load as load_encoder;
+pub use encoder::{Encoder, Tokens};
+pub use preprocess::Preprocessor;
