@@ -2,9 +2,16 @@
 //!
 //! The modules, in the order in which data flows: [`corpus`] reads captioned pictures; [`encoder`] turns the published
 //! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
-//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`score`] judges captions.
+//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`evaluate`] captions a
+//! corpus with it, and [`score`] judges the captions.
 
 pub mod captioner;
 pub mod corpus;
 pub mod encoder;
+pub mod evaluate;
+pub mod export;
+pub mod features;
 pub mod onnx;
+pub mod pretrain;
+pub mod score;
+pub mod vocabulary;

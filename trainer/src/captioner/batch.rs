@@ -1,6 +1,6 @@
 //! Captions as the decoder reads them: sorted by length, so that no step computes on padding.
 
-use candle_core::{Device, Result, Tensor};
+use candle_core::Tensor;
 
 /// Captions of a batch, packed: rows are sorted by falling length, and step t holds the rows still speaking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,18 +51,10 @@ pub struct Batch {
 
 impl Batch {
     /// Puts features and captions together; `picture_of_row` is in the caller's order of rows.
-    ///
-    /// # Errors
-    /// When the device refuses the allocation.
-    pub fn new(
-        features: Vec<f32>,
-        shape: (usize, usize, usize),
-        picture_of_row: &[u32],
-        captions: PackedCaptions,
-        device: &Device,
-    ) -> Result<Self> {
+    #[must_use]
+    pub fn new(features: Tensor, picture_of_row: &[u32], captions: PackedCaptions) -> Self {
         let picture_of_row = captions.order.iter().map(|&row| picture_of_row[row]).collect();
-        Ok(Self { features: Tensor::from_vec(features, shape, device)?, picture_of_row, captions })
+        Self { features, picture_of_row, captions }
     }
 }
 

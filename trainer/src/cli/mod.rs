@@ -1,9 +1,17 @@
 //! Subcommands, one file each; this file holds what they share.
 
+mod export;
 mod import_encoder;
+mod meta_test;
+mod prepare;
+mod pretrain;
+mod score;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use anyhow::Context;
 use clap::Parser;
 
 /// Meta-learns image captioners and exports them for small devices.
@@ -12,19 +20,47 @@ use clap::Parser;
 enum Command {
     /// Turn the published EfficientNet-Lite0 checkpoint into an ONNX trunk.
     ImportEncoder(import_encoder::Arguments),
+    /// Read a corpus and cache the trunk's features of its pictures.
+    Prepare(prepare::Arguments),
+    /// Train projection, decoder and head by cross-entropy.
+    Pretrain(pretrain::Arguments),
+    /// Write a bundle that a device can run.
+    Export(export::Arguments),
+    /// Caption a split with a bundle and score the captions.
+    MetaTest(meta_test::Arguments),
+    /// Score captions against references.
+    Score(score::Arguments),
 }
 
 /// Runs the command that the user asked for. Exit codes: 0 done, 1 the work failed, 2 wrong usage.
 pub fn main() -> ExitCode {
     let result = match Command::parse() {
         Command::ImportEncoder(arguments) => import_encoder::run(&arguments),
+        Command::Prepare(arguments) => prepare::run(&arguments),
+        Command::Pretrain(arguments) => pretrain::run(&arguments),
+        Command::Export(arguments) => export::run(&arguments),
+        Command::MetaTest(arguments) => meta_test::run(&arguments),
+        Command::Score(arguments) => score::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // `{:#}` puts the whole chain of causes on one line.
-            eprintln!("metalens-trainer: {error:#}");
+            // Causes on one line; candle's carry a backtrace behind their first line.
+            let causes: Vec<String> = error
+                .chain()
+                .filter_map(|cause| cause.to_string().lines().next().map(str::to_owned))
+                .collect();
+            eprintln!("metalens-trainer: {}", causes.join(": "));
             ExitCode::FAILURE
         }
     }
+}
+
+/// A flag that Ctrl-C and termination set, so that long work stops at a good place.
+fn stop_on_ctrl_c() -> anyhow::Result<Arc<AtomicBool>> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let handler = Arc::clone(&stop);
+    ctrlc::set_handler(move || handler.store(true, Ordering::Relaxed))
+        .context("installing the Ctrl-C handler")?;
+    Ok(stop)
 }

@@ -1,5 +1,7 @@
 //! The architecture of EfficientNet-Lite0, and its graph.
 
+use metalens_models::Preprocessing;
+
 use super::EncoderError;
 use super::checkpoint::Weights;
 use super::fold::{Convolution, fold, tensor};
@@ -11,10 +13,6 @@ pub const IMAGE_SIZE: usize = 224;
 pub const GRID: usize = 7;
 /// Channels of the feature map.
 pub const FEATURE_SIZE: usize = 1280;
-/// What is subtracted from a channel's value in 0 … 255, red, green, blue.
-pub const PREPROCESSING_MEAN: [f32; 3] = [127.0; 3];
-/// What the difference is divided by.
-pub const PREPROCESSING_STD: [f32; 3] = [128.0; 3];
 /// Classes of ImageNet.
 const CLASSES: usize = 1000;
 /// Channels of the stem, which Lite models keep at 32.
@@ -43,6 +41,12 @@ const STAGES: [Stage; 7] = [
     stage(4, 5, 2, 6, 192),
     stage(1, 3, 1, 6, 320),
 ];
+
+/// How the published weights want their pictures: values in -1 … 1, as in TensorFlow's EfficientNet-Lite.
+#[must_use]
+pub fn preprocessing() -> Preprocessing {
+    Preprocessing { width: IMAGE_SIZE, height: IMAGE_SIZE, mean: [127.0; 3], std: [128.0; 3] }
+}
 
 /// What the graph ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]

@@ -8,7 +8,7 @@ pub mod checkpoint;
 mod fold;
 mod lite0;
 
-pub use lite0::{FEATURE_SIZE, GRID, IMAGE_SIZE, Output, PREPROCESSING_MEAN, PREPROCESSING_STD, write};
+pub use lite0::{FEATURE_SIZE, GRID, IMAGE_SIZE, Output, preprocessing, write};
 
 /// Why a checkpoint did not become a graph.
 #[derive(Debug, thiserror::Error)]

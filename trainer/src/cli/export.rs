@@ -1,0 +1,81 @@
+//! `metalens-trainer export`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use metalens_models::Decoding;
+use metalens_trainer::export::{self, Parts};
+use metalens_trainer::features::Features;
+use metalens_trainer::onnx::Precision;
+use metalens_trainer::pretrain::config::Config;
+use metalens_trainer::vocabulary::TrainingVocabulary;
+
+/// Writes the bundle of a training run: three ONNX graphs, vocabulary and manifest.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The folder that `pretrain` wrote.
+    #[arg(long)]
+    run: PathBuf,
+    /// Checkpoints of the run to average; the best one where not given.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    checkpoints: Vec<PathBuf>,
+    /// The bundle's folder, which must not exist yet.
+    #[arg(long)]
+    out: PathBuf,
+    /// The picture of the self-test, a JPEG.
+    #[arg(long)]
+    golden: PathBuf,
+    /// New words that the bundle can take.
+    #[arg(long, default_value_t = 256)]
+    slots: usize,
+    /// How large weights are stored.
+    #[arg(long, value_enum, default_value_t = Precision::F16)]
+    precision: Precision,
+}
+
+/// Hypotheses and length normalisation of the bundle's own search.
+const BEAM: usize = 3;
+const LENGTH_NORMALISATION: f32 = 0.7;
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let config = Config::read(&arguments.run.join("run.toml"))?;
+    let features = Features::open(&config.data)?;
+    let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
+    let words = String::from_utf8(read(&arguments.run.join("words.txt"))?).context("words.txt")?;
+    let vocabulary = TrainingVocabulary::from_words(words.lines().map(str::to_owned).collect());
+    let checkpoints = match arguments.checkpoints.as_slice() {
+        [] => vec![arguments.run.join("best.safetensors")],
+        some => some.iter().map(|file| arguments.run.join(file)).collect(),
+    };
+    let parameters = export::average(&checkpoints)?;
+    let name =
+        arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
+    let names: Vec<_> = checkpoints.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let parts = Parts {
+        name,
+        trunk: &read(&features.trunk())?,
+        parameters: &parameters,
+        vocabulary: &vocabulary,
+        slots: arguments.slots,
+        precision: arguments.precision,
+        decoding: Decoding {
+            beam: BEAM,
+            length_normalisation: LENGTH_NORMALISATION,
+            max_words: config.vocabulary.max_words,
+        },
+        golden: &read(&arguments.golden)?,
+        training: serde_json::json!({
+            "command": "pretrain",
+            "configuration": Config { data: PathBuf::new(), ..config },
+            "checkpoints": names,
+            "pictures": features.index().pictures.len(),
+        }),
+    };
+    let manifest = export::write(&parts, &arguments.out)?;
+    println!("{}: bundle {}", arguments.out.display(), manifest.id);
+    for (name, entry) in &manifest.files {
+        println!("{:>10} {name}", entry.bytes);
+    }
+    println!("says of {}: {:?}", arguments.golden.display(), manifest.golden.caption);
+    Ok(())
+}

@@ -1,0 +1,56 @@
+//! `metalens-trainer meta-test`.
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use metalens_trainer::corpus::{self, Format, Split};
+use metalens_trainer::evaluate::evaluate;
+
+/// Captions a split of a corpus with a bundle, as a device would, and scores the captions.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The bundle's folder.
+    #[arg(long)]
+    bundle: PathBuf,
+    /// The corpus.
+    #[arg(long)]
+    data: PathBuf,
+    /// How the corpus is written: flickr, karpathy, coco or tsv.
+    #[arg(long)]
+    format: Format,
+    /// train, dev or test; all pictures where not given.
+    #[arg(long)]
+    split: Option<Split>,
+    /// Hypotheses kept while searching; the bundle's own where not given.
+    #[arg(long)]
+    beam: Option<usize>,
+    /// Write scores, captions and references into this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Pictures worked on at a time; all cores where not given.
+    #[arg(long)]
+    threads: Option<usize>,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let corpus = corpus::read(&arguments.data, arguments.format)?;
+    let pictures: Vec<_> =
+        corpus.pictures.iter().filter(|p| arguments.split.is_none_or(|split| p.split == split)).collect();
+    if let Some(split) = arguments.split {
+        anyhow::ensure!(!pictures.is_empty(), "{}: split {split} is empty", arguments.data.display());
+    }
+    let stop = super::stop_on_ctrl_c()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = arguments.threads.unwrap_or(cores);
+    let evaluation = evaluate(&arguments.bundle, arguments.beam, &pictures, threads, &stop)?;
+    for (name, reason) in &evaluation.rejected {
+        eprintln!("warning: {name}: {reason}");
+    }
+    println!("{} pictures captioned, {} rejected", evaluation.captions.len(), evaluation.rejected.len());
+    println!("{}", evaluation.scores);
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&evaluation)?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}

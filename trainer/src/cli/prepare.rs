@@ -1,0 +1,72 @@
+//! `metalens-trainer prepare`.
+
+use std::path::PathBuf;
+
+use metalens_trainer::corpus::{self, Format};
+use metalens_trainer::features::{self, PrepareOptions, Prepared};
+
+/// Caches what the trunk makes of every picture of a corpus; interrupted, the same command goes on.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The corpus.
+    #[arg(long)]
+    data: PathBuf,
+    /// How the corpus is written: flickr, karpathy, coco or tsv.
+    #[arg(long)]
+    format: Format,
+    /// The trunk that `import-encoder` wrote.
+    #[arg(long, default_value = "data/trunk.onnx")]
+    trunk: PathBuf,
+    /// The folder to fill.
+    #[arg(long)]
+    out: PathBuf,
+    /// Keep features of the mirrored pictures too.
+    #[arg(long)]
+    mirrored: bool,
+    /// Pictures worked on at a time; all cores where not given.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Fail when a picture is missing or cannot be used, instead of going on without it.
+    #[arg(long)]
+    strict: bool,
+}
+
+/// Unusable pictures that are printed one by one; all stand in the folder's pictures.json.
+const SHOWN: usize = 20;
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let corpus = corpus::read(&arguments.data, arguments.format)?;
+    print!("{}", corpus.summary());
+    for problem in corpus.problems.iter().take(SHOWN) {
+        eprintln!("warning: {problem}");
+    }
+    if arguments.strict {
+        corpus.require_clean()?;
+    }
+    let stop = super::stop_on_ctrl_c()?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let options = PrepareOptions {
+        trunk: arguments.trunk.clone(),
+        out: arguments.out.clone(),
+        mirrored: arguments.mirrored,
+        threads: arguments.threads.unwrap_or(cores),
+    };
+    match features::prepare(&corpus, &options, &stop)? {
+        Prepared::Interrupted { pending } => {
+            println!("interrupted with {pending} pictures to do; run the same command to go on");
+        }
+        Prepared::Finished { usable, rejected } => {
+            for picture in rejected.iter().take(SHOWN) {
+                eprintln!("warning: {}: {}", picture.name, picture.reason);
+            }
+            println!("{}: {usable} pictures prepared, {} rejected", arguments.out.display(), rejected.len());
+            anyhow::ensure!(usable > 0, "{}: no picture could be used", arguments.data.display());
+            anyhow::ensure!(
+                !arguments.strict || rejected.is_empty(),
+                "{} pictures were rejected, and --strict was given",
+                rejected.len()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,38 @@
+//! `metalens-trainer pretrain`.
+
+use std::path::PathBuf;
+
+use metalens_trainer::pretrain::config::Config;
+use metalens_trainer::pretrain::{self, Outcome, Start};
+
+/// Trains projection, decoder and head by cross-entropy on prepared features.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The configuration, a TOML file; with --resume the run's own is used.
+    #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
+    config: Option<PathBuf>,
+    /// The folder for checkpoints and curves.
+    #[arg(long)]
+    run: PathBuf,
+    /// Go on where the run in the folder stopped.
+    #[arg(long)]
+    resume: bool,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let own = arguments.run.join("run.toml");
+    let (path, start) = match &arguments.config {
+        Some(path) => (path, Start::Anew),
+        None => (&own, Start::Resume),
+    };
+    let config = Config::read(path)?;
+    let stop = super::stop_on_ctrl_c()?;
+    let folder = arguments.run.display();
+    match pretrain::run(&config, &arguments.run, start, &stop)? {
+        Outcome::Finished => println!("{folder}: done"),
+        Outcome::Interrupted => {
+            println!("{folder}: interrupted; go on with `metalens-trainer pretrain --run {folder} --resume`");
+        }
+    }
+    Ok(())
+}

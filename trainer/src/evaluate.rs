@@ -1,0 +1,98 @@
+//! Captions the pictures of a corpus with a bundle, as a device would, and scores the captions.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use anyhow::Context;
+use indicatif::{ProgressBar, ProgressStyle};
+use metalens::language::words;
+use metalens::{Captioner, Options, vision};
+use serde::Serialize;
+
+use crate::corpus::Picture;
+use crate::score::{Sample, Scores, score};
+
+/// A picture's caption beside what people said.
+#[derive(Clone, Debug, Serialize)]
+pub struct Captioned {
+    /// The picture's name in its corpus.
+    pub id: String,
+    /// What the bundle says.
+    pub caption: String,
+    /// The references, as they were scored: lower-case words.
+    pub captions: Vec<String>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Serialize)]
+pub struct Evaluation {
+    /// Over all pictures that could be decoded.
+    pub scores: Scores,
+    /// One a picture, in the corpus' order.
+    pub captions: Vec<Captioned>,
+    /// Names of pictures that could not be decoded, and why.
+    pub rejected: Vec<(String, String)>,
+}
+
+/// Captions `pictures` with the bundle in `folder` on `threads` threads; `beam` is the bundle's own where not given.
+///
+/// # Errors
+/// When the bundle is refused, no picture can be decoded, or `stop` is set.
+pub fn evaluate(
+    folder: &Path,
+    beam: Option<usize>,
+    pictures: &[&Picture],
+    threads: usize,
+    stop: &AtomicBool,
+) -> anyhow::Result<Evaluation> {
+    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures  {per_sec}  {eta} left")
+        .unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::new(pictures.len() as u64).with_style(style);
+    let next = AtomicUsize::new(0);
+    let work = || -> anyhow::Result<Vec<(usize, Result<String, String>)>> {
+        let mut captioner = Captioner::open(folder, Options { beam })?;
+        let mut said = Vec::new();
+        loop {
+            let place = next.fetch_add(1, Ordering::Relaxed);
+            let Some(picture) = pictures.get(place) else { return Ok(said) };
+            anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
+            let decoded = std::fs::read(&picture.path)
+                .map_err(|error| error.to_string())
+                .and_then(|bytes| vision::decode(&bytes).map_err(|error| error.to_string()));
+            said.push(match decoded {
+                Ok(decoded) => (place, Ok(captioner.caption(&decoded)?.text())),
+                Err(reason) => (place, Err(reason)),
+            });
+            bar.inc(1);
+        }
+    };
+    let mut said = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect::<anyhow::Result<Vec<_>>>()
+    })?
+    .concat();
+    bar.finish_and_clear();
+    said.sort_by_key(|(place, _)| *place);
+
+    let (mut captions, mut rejected) = (Vec::new(), Vec::new());
+    for (place, caption) in said {
+        let picture = pictures[place];
+        match caption {
+            Ok(caption) => captions.push(Captioned {
+                id: picture.name.clone(),
+                caption,
+                captions: picture.captions.iter().map(|text| words(text).join(" ")).collect(),
+            }),
+            Err(reason) => rejected.push((picture.name.clone(), reason)),
+        }
+    }
+    let samples: Vec<Sample> = captions
+        .iter()
+        .map(|c| Sample { hypothesis: c.caption.clone(), references: c.captions.clone() })
+        .collect();
+    let scores = score(&samples).context("no picture could be captioned")?;
+    Ok(Evaluation { scores, captions, rejected })
+}

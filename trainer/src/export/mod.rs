@@ -1,0 +1,149 @@
+//! Writes a bundle from trained parameters.
+
+mod graphs;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context;
+use candle_core::Device;
+use metalens::{Captioner, Options, vision};
+use metalens_models::{
+    Bundle, BundleId, Decoding, FORMAT_VERSION, Golden, Manifest, Shapes, SlotRange, SpecialTokens, TokenId,
+    file,
+};
+
+pub use graphs::{GraphError, Positions, decoder, encoder, head};
+
+use crate::captioner::Parameters;
+use crate::encoder::{GRID, preprocessing};
+use crate::onnx::Precision;
+use crate::vocabulary::{END, PADDING, START, TrainingVocabulary, UNKNOWN};
+
+/// What a bundle is made of.
+pub struct Parts<'a> {
+    /// The bundle's name.
+    pub name: &'a str,
+    /// The trunk, an ONNX file.
+    pub trunk: &'a [u8],
+    /// The trained captioner.
+    pub parameters: &'a Parameters,
+    /// The words that it knows.
+    pub vocabulary: &'a TrainingVocabulary,
+    /// How many new words it can take.
+    pub slots: usize,
+    /// How large weights of encoder and decoder are stored.
+    pub precision: Precision,
+    /// How captions are searched for.
+    pub decoding: Decoding,
+    /// The self-test's picture, a JPEG.
+    pub golden: &'a [u8],
+    /// The training run, for the manifest.
+    pub training: serde_json::Value,
+}
+
+/// The self-test's picture in the bundle.
+const GOLDEN: &str = "golden.jpg";
+
+/// Writes the bundle into the new folder `out`, and returns what it says of itself. The self-test's caption is what the
+/// runtime says with the graphs just written.
+///
+/// # Errors
+/// When the folder exists, or the runtime refuses the graphs.
+pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
+    let positions = Positions(GRID * GRID);
+    let parameters = parts.parameters;
+    let mut words = parts.vocabulary.words().to_vec();
+    words.extend((0..parts.slots).map(|slot| format!("<slot{slot}>")));
+    let files: BTreeMap<String, Vec<u8>> = [
+        (file::ENCODER, encoder(parts.trunk, positions, parameters, parts.precision)?),
+        (file::DECODER, decoder(positions, parts.slots, UNKNOWN, parameters, parts.precision)?),
+        (file::HEAD, head(parts.slots, parameters, parts.precision)?),
+        (file::VOCABULARY, (words.join("\n") + "\n").into_bytes()),
+        (GOLDEN, parts.golden.to_vec()),
+    ]
+    .into_iter()
+    .map(|(name, data)| (name.to_owned(), data))
+    .collect();
+
+    // Written twice: the first bundle says what its golden picture shows.
+    let trial = out.with_extension("trial");
+    if trial.exists() {
+        std::fs::remove_dir_all(&trial).with_context(|| trial.display().to_string())?;
+    }
+    let manifest = manifest(parts, words.len());
+    metalens_models::write(&trial, manifest.clone(), &files)?;
+    let golden = said(&trial, parts.golden);
+    std::fs::remove_dir_all(&trial).with_context(|| trial.display().to_string())?;
+    Ok(metalens_models::write(out, Manifest { golden: golden?, ..manifest }, &files)?)
+}
+
+fn said(bundle: &Path, picture: &[u8]) -> anyhow::Result<Golden> {
+    let mut captioner = Captioner::from_bundle(&Bundle::open(bundle)?, Options::default())?;
+    let picture = vision::decode(picture).context("the golden picture")?;
+    let caption = captioner.caption(&picture)?;
+    Ok(Golden {
+        picture: GOLDEN.to_owned(),
+        caption: caption.text(),
+        log_probability: caption.log_probability,
+    })
+}
+
+fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
+    let sizes = parts.parameters.sizes;
+    let files = BTreeMap::new();
+    Manifest {
+        format: FORMAT_VERSION,
+        id: BundleId::of(&files),
+        name: parts.name.to_owned(),
+        files,
+        preprocessing: preprocessing(),
+        shapes: Shapes {
+            grid: [GRID, GRID],
+            token: sizes.token,
+            key: sizes.key,
+            state: sizes.state,
+            word: sizes.word,
+            feature: sizes.feature(),
+            hidden: sizes.hidden,
+            vocabulary,
+        },
+        special: SpecialTokens {
+            padding: TokenId(PADDING),
+            start: TokenId(START),
+            end: TokenId(END),
+            unknown: TokenId(UNKNOWN),
+            slots: SlotRange { first: TokenId(sizes.vocabulary as u32), count: parts.slots },
+        },
+        decoding: parts.decoding,
+        inner_loop: None,
+        training: parts.training.clone(),
+        scores: BTreeMap::new(),
+        golden: Golden { picture: GOLDEN.to_owned(), caption: String::new(), log_probability: 0.0 },
+    }
+}
+
+/// The mean of several checkpoints' parameters (Izmailov et al. 2018).
+///
+/// # Errors
+/// When a file cannot be read, or they differ in shape.
+pub fn average(checkpoints: &[impl AsRef<Path>]) -> anyhow::Result<Parameters> {
+    let mut files = checkpoints.iter().map(AsRef::as_ref);
+    let first = files.next().context("no checkpoint was given")?;
+    let load = |path: &Path| {
+        anyhow::ensure!(path.is_file(), "{}: no such checkpoint", path.display());
+        Parameters::load(path, &Device::Cpu).with_context(|| path.display().to_string())
+    };
+    let sum = load(first)?;
+    for path in files {
+        let other = load(path)?;
+        anyhow::ensure!(other.sizes == sum.sizes, "{}: other sizes than {}", path.display(), first.display());
+        for ((_, sum), (_, other)) in sum.iter().zip(other.iter()) {
+            sum.set(&(sum.as_tensor() + other.as_tensor())?)?;
+        }
+    }
+    for (_, var) in sum.iter() {
+        var.set(&(var.as_tensor() / checkpoints.len() as f64)?)?;
+    }
+    Ok(sum)
+}

@@ -1,0 +1,18 @@
+//! Prepared corpora: captions, splits and the trunk's features of every picture, computed once.
+//!
+//! A prepared folder holds
+//!
+//! ```text
+//! pictures.json   format, the trunk's hash, every picture with its captions, split and label, and what was rejected
+//! features.f16    one row a view: f16[positions * trunk], little-endian; views of a picture stand side by side
+//! status.bin      one byte a picture: 0 not yet, 1 done, 2 rejected
+//! trunk.onnx      the trunk itself, so that `export` cannot take another
+//! ```
+//!
+//! The cache belongs to one trunk and one list of pictures: when either differs, it is made anew.
+
+mod prepare;
+mod store;
+
+pub use prepare::{PrepareOptions, Prepared, prepare};
+pub use store::{Features, FeaturesError, Index, PreparedPicture, Rejected};

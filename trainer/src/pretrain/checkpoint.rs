@@ -1,0 +1,187 @@
+//! What a run needs to go on bit for bit, in one safetensors file; and the averaged parameters of every epoch.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use candle_core::{DType, Device, Tensor};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+
+use super::optimiser::{AdamW, Memory};
+use super::validate::Validated;
+use crate::captioner::{Parameters, Sizes};
+
+/// The file that `--resume` reads.
+const LATEST: &str = "latest.safetensors";
+/// The averaged parameters of the best epoch.
+const BEST: &str = "best.safetensors";
+
+/// Where a run stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Progress {
+    /// Epochs finished.
+    pub epoch: usize,
+    /// Steps taken in the epoch under way.
+    pub step: usize,
+    /// Loss and words of the epoch under way.
+    pub loss: f64,
+    pub words: f64,
+    /// Seconds spent in the epoch under way.
+    pub seconds: f64,
+    /// One row an epoch.
+    pub history: Vec<EpochRow>,
+}
+
+/// What an epoch brought.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EpochRow {
+    /// From 1.
+    pub epoch: usize,
+    /// At its last step.
+    pub learning_rate: f64,
+    /// Smoothed cross-entropy per word, with dropout.
+    pub training_loss: f64,
+    /// Training time, without validation.
+    pub seconds: f64,
+    /// Training speed.
+    pub pictures_per_second: f64,
+    /// On the held-out pictures, with averaged parameters.
+    #[serde(flatten)]
+    pub validated: Validated,
+}
+
+/// A run's folder.
+pub(super) struct RunFolder(pub PathBuf);
+
+impl RunFolder {
+    /// Writes everything that the run needs to go on.
+    pub fn save(
+        &self,
+        parameters: &Parameters,
+        optimiser: &AdamW,
+        progress: &Progress,
+    ) -> anyhow::Result<()> {
+        let mut tensors = Vec::new();
+        for ((name, var), memory) in parameters.iter().zip(&optimiser.memory) {
+            let shape = var.dims().to_vec();
+            tensors.push((format!("parameter.{name}"), shape.clone(), var.flatten_all()?.to_vec1::<f32>()?));
+            tensors.push((format!("first_moment.{name}"), shape.clone(), memory.first_moment.clone()));
+            tensors.push((format!("second_moment.{name}"), shape.clone(), memory.second_moment.clone()));
+            tensors.push((format!("average.{name}"), shape, memory.average.clone()));
+        }
+        let metadata = HashMap::from([
+            ("progress".to_owned(), serde_json::to_string(progress)?),
+            ("sizes".to_owned(), serde_json::to_string(&parameters.sizes)?),
+            ("steps".to_owned(), optimiser.steps.to_string()),
+        ]);
+        write(&self.0.join(LATEST), tensors, metadata)
+    }
+
+    /// Reads what [`Self::save`] wrote.
+    pub fn load(&self) -> anyhow::Result<(Parameters, AdamW, Progress)> {
+        let path = self.0.join(LATEST);
+        let bytes = std::fs::read(&path)
+            .with_context(|| format!("{}: no checkpoint to resume from", path.display()))?;
+        load(&bytes).with_context(|| format!("{}: not a checkpoint of this version", path.display()))
+    }
+
+    /// Writes the averaged parameters of an epoch; of the best one twice.
+    pub fn save_average(&self, average: &Parameters, epoch: usize, best: bool) -> anyhow::Result<()> {
+        self.write_parameters(&format!("epoch-{epoch:03}.safetensors"), average)?;
+        if best {
+            self.write_parameters(BEST, average)?;
+        }
+        Ok(())
+    }
+
+    fn write_parameters(&self, name: &str, parameters: &Parameters) -> anyhow::Result<()> {
+        let tensors = parameters
+            .iter()
+            .map(|(name, var)| Ok((name.to_owned(), var.dims().to_vec(), var.flatten_all()?.to_vec1()?)))
+            .collect::<candle_core::Result<_>>()?;
+        write(&self.0.join(name), tensors, HashMap::new())
+    }
+
+    /// Writes a small text file whole or not at all.
+    pub fn write_text(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        replace(&self.0.join(name), text.as_bytes())
+    }
+}
+
+/// The running averages as parameters.
+pub(super) fn average(parameters: &Parameters, optimiser: &AdamW) -> candle_core::Result<Parameters> {
+    let tensors = parameters
+        .iter()
+        .zip(&optimiser.memory)
+        .map(|((name, var), memory)| {
+            let tensor = Tensor::from_slice(&memory.average, var.shape(), &Device::Cpu)?;
+            Ok((name.to_owned(), tensor))
+        })
+        .collect::<candle_core::Result<_>>()?;
+    Parameters::from_tensors(parameters.sizes, &tensors, DType::F32, &Device::Cpu)
+}
+
+fn load(bytes: &[u8]) -> anyhow::Result<(Parameters, AdamW, Progress)> {
+    let (_, header) = SafeTensors::read_metadata(bytes)?;
+    let text = header.metadata().as_ref().context("no metadata")?;
+    let field = |name: &str| text.get(name).with_context(|| format!("no metadata field {name}"));
+    let progress: Progress = serde_json::from_str(field("progress")?)?;
+    let sizes: Sizes = serde_json::from_str(field("sizes")?)?;
+    let steps = field("steps")?.parse()?;
+    let file = SafeTensors::deserialize(bytes)?;
+    let read = |name: &str| -> anyhow::Result<(Vec<usize>, Vec<f32>)> {
+        let view = file.tensor(name).with_context(|| format!("no tensor {name}"))?;
+        let data = view.data().as_chunks::<4>().0.iter().map(|&b| f32::from_le_bytes(b)).collect();
+        Ok((view.shape().to_vec(), data))
+    };
+    let mut tensors = HashMap::new();
+    for name in file.names() {
+        if let Some(short) = name.strip_prefix("parameter.") {
+            let (shape, data) = read(name)?;
+            tensors.insert(short.to_owned(), Tensor::from_vec(data, shape, &Device::Cpu)?);
+        }
+    }
+    let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, &Device::Cpu)?;
+    let memory = parameters
+        .iter()
+        .map(|(name, _)| {
+            Ok(Memory {
+                first_moment: read(&format!("first_moment.{name}"))?.1,
+                second_moment: read(&format!("second_moment.{name}"))?.1,
+                average: read(&format!("average.{name}"))?.1,
+            })
+        })
+        .collect::<anyhow::Result<_>>()?;
+    Ok((parameters, AdamW { memory, steps }, progress))
+}
+
+type Named = (String, Vec<usize>, Vec<f32>);
+
+fn write(path: &Path, tensors: Vec<Named>, metadata: HashMap<String, String>) -> anyhow::Result<()> {
+    let raw: Vec<(String, Vec<usize>, Vec<u8>)> = tensors
+        .into_iter()
+        .map(|(name, shape, data)| (name, shape, data.iter().flat_map(|x| x.to_le_bytes()).collect()))
+        .collect();
+    let views = raw
+        .iter()
+        .map(|(name, shape, data)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
+        .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
+    let metadata = (!metadata.is_empty()).then_some(metadata);
+    replace(path, &safetensors::serialize(views, metadata)?)
+}
+
+/// Replaces a file as a whole: a reader, or a run after a power cut, sees the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let temporary = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file = File::create(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)
+    };
+    write().with_context(|| path.display().to_string())
+}

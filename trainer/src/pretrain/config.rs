@@ -1,0 +1,303 @@
+//! The configuration file of `pretrain`.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Everything that decides a training run; written beside its checkpoints.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The folder that `prepare` wrote.
+    pub data: PathBuf,
+    /// Seeds initialization, order, dropout and everything else that is random.
+    #[serde(default)]
+    pub seed: u64,
+    /// Shards of a batch, each on a thread of its own. The sum over shards is part of the arithmetic: another number
+    /// gives another, equally good, run.
+    #[serde(default = "two")]
+    pub shards: usize,
+    /// What is learned from: what people said, or rewards for what the captioner says itself.
+    #[serde(default)]
+    pub objective: Objective,
+    /// Parameters to start from instead of random ones: a checkpoint of a run with the same words and widths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initial: Option<PathBuf>,
+    /// Widths of the captioner.
+    #[serde(default)]
+    pub model: Model,
+    /// Which words it knows.
+    #[serde(default)]
+    pub vocabulary: VocabularyConfig,
+    /// How long and how fast it learns.
+    #[serde(default)]
+    pub schedule: Schedule,
+    /// What keeps it from learning by heart.
+    #[serde(default)]
+    pub regularisation: Regularisation,
+    /// What is held out of the training split to choose by.
+    #[serde(default)]
+    pub validation: Validation,
+}
+
+fn two() -> usize {
+    2
+}
+
+/// What the captioner learns from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Objective {
+    /// The likelihood of people's captions.
+    #[default]
+    CrossEntropy,
+    /// CIDEr of captions that the captioner draws itself, `schedule.captions` a picture.
+    SelfCritical,
+}
+
+/// Widths of the captioner's layers; the trunk's and the vocabulary's follow from the data.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    /// Visual token.
+    pub token: usize,
+    /// Attention key.
+    pub key: usize,
+    /// Recurrent state.
+    pub state: usize,
+    /// Word embedding.
+    pub word: usize,
+    /// Hidden layer of the head.
+    pub hidden: usize,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self { token: 256, key: 192, state: 384, word: 256, hidden: 384 }
+    }
+}
+
+/// Which words the captioner knows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct VocabularyConfig {
+    /// Words seen less often in the training captions are unknown.
+    pub min_count: usize,
+    /// Words of a caption beyond this many are cut.
+    pub max_words: usize,
+}
+
+impl Default for VocabularyConfig {
+    fn default() -> Self {
+        Self { min_count: 4, max_words: 20 }
+    }
+}
+
+/// How long and how fast the captioner learns.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Schedule {
+    /// Passes over the training pictures.
+    pub epochs: usize,
+    /// Pictures of a batch.
+    pub pictures: usize,
+    /// Captions of each picture in a batch, drawn anew every time.
+    pub captions: usize,
+    /// The highest learning rate of the cycle (Smith and Topin 2019).
+    pub peak_learning_rate: f64,
+    /// The part of all steps in which the rate climbs; the rest falls along a cosine.
+    pub warm_up: f64,
+    /// AdamW's decoupled weight decay (Loshchilov and Hutter 2019), on matrices only.
+    pub weight_decay: f64,
+    /// The gradient's norm is cut to this.
+    pub clip: f64,
+    /// Decay per step of the running average of the parameters, which is what is validated and exported.
+    pub average: f64,
+}
+
+impl Default for Schedule {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            pictures: 32,
+            captions: 5,
+            peak_learning_rate: 2e-3,
+            warm_up: 0.1,
+            weight_decay: 0.05,
+            clip: 1.0,
+            average: 0.998,
+        }
+    }
+}
+
+/// What keeps the captioner from learning by heart.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Regularisation {
+    /// Probability that an element of tokens, embeddings, z and the head's hidden layer is dropped.
+    pub dropout: f64,
+    /// Probability that a word read is replaced by the unknown word.
+    pub word_dropout: f64,
+    /// Part of the target's probability that is spread over the vocabulary.
+    pub label_smoothing: f32,
+    /// Show every picture mirrored half of the time (needs features prepared with `--flip`).
+    pub flip: bool,
+}
+
+impl Default for Regularisation {
+    fn default() -> Self {
+        Self { dropout: 0.3, word_dropout: 0.0, label_smoothing: 0.1, flip: false }
+    }
+}
+
+/// What is held out of the training split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Validation {
+    /// So many pictures, chosen by the hash of their names.
+    pub pictures: usize,
+}
+
+impl Default for Validation {
+    fn default() -> Self {
+        Self { pictures: 300 }
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{path}: {source}", path = path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is no TOML, or has a key that does not exist.
+    #[error("{path}: {reason}", path = path.display())]
+    Toml {
+        /// The file.
+        path: PathBuf,
+        /// Line, column and reason, on one line.
+        reason: String,
+    },
+    /// A value makes no sense.
+    #[error("{path}: {key} = {value}: {rule}", path = path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key, with its section.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+        /// What would do.
+        rule: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads and checks a configuration.
+    ///
+    /// # Errors
+    /// When the file is unreadable, malformed, or holds a value out of range; the message names the key.
+    pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
+        let config: Self = toml::from_str(&text)
+            .map_err(|error| ConfigError::Toml { path: path.to_owned(), reason: one_line(&error, &text) })?;
+        config.check(path)?;
+        Ok(config)
+    }
+
+    fn check(&self, path: &Path) -> Result<(), ConfigError> {
+        let positive = "needs 1 or more";
+        let rate = "needs 0 or more and less than 1";
+        let (s, r) = (&self.schedule, &self.regularisation);
+        let rules: [(&'static str, String, bool, &'static str); 12] = [
+            ("shards", self.shards.to_string(), self.shards > 0, positive),
+            ("schedule.epochs", s.epochs.to_string(), s.epochs > 0, positive),
+            (
+                "schedule.pictures",
+                s.pictures.to_string(),
+                s.pictures >= self.shards,
+                "needs at least one picture a shard",
+            ),
+            ("schedule.captions", s.captions.to_string(), s.captions > 0, positive),
+            ("schedule.average", s.average.to_string(), (0.0..1.0).contains(&s.average), rate),
+            ("schedule.warm_up", s.warm_up.to_string(), (0.0..1.0).contains(&s.warm_up), rate),
+            (
+                "schedule.peak_learning_rate",
+                s.peak_learning_rate.to_string(),
+                s.peak_learning_rate > 0.0,
+                "needs more than 0",
+            ),
+            ("schedule.clip", s.clip.to_string(), s.clip > 0.0, "needs more than 0"),
+            ("regularisation.dropout", r.dropout.to_string(), (0.0..1.0).contains(&r.dropout), rate),
+            (
+                "regularisation.word_dropout",
+                r.word_dropout.to_string(),
+                (0.0..1.0).contains(&r.word_dropout),
+                rate,
+            ),
+            (
+                "regularisation.label_smoothing",
+                r.label_smoothing.to_string(),
+                (0.0..1.0).contains(&r.label_smoothing),
+                rate,
+            ),
+            (
+                "vocabulary.max_words",
+                self.vocabulary.max_words.to_string(),
+                self.vocabulary.max_words > 0,
+                positive,
+            ),
+        ];
+        for (key, value, good, rule) in rules {
+            if !good {
+                return Err(ConfigError::Value { path: path.to_owned(), key, value, rule });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// TOML's errors span several lines with a drawing of the place; a line number says the same.
+fn one_line(error: &toml::de::Error, text: &str) -> String {
+    let line = 1 + error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
+    format!("line {line}: {}", error.message())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Config, ConfigError> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, text).unwrap();
+        Config::read(&path)
+    }
+
+    #[test]
+    fn everything_but_the_data_has_a_default() {
+        let config = read("data = \"data/flickr8k\"").unwrap();
+        assert_eq!(config.model, Model::default());
+        assert_eq!(config.shards, 2);
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line() {
+        let error = read("data = \"d\"\n[schedule]\nepoch = 3\n").unwrap_err().to_string();
+        assert!(error.contains("line 3") && error.contains("epoch"), "{error}");
+        assert_eq!(error.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_value_out_of_range_is_named_with_its_rule() {
+        let error = read("data = \"d\"\n[regularisation]\ndropout = 1.5\n").unwrap_err().to_string();
+        assert!(error.contains("regularisation.dropout = 1.5"), "{error}");
+    }
+}

@@ -1,0 +1,363 @@
+//! Cross-entropy training of projection, decoder and head on cached features.
+//!
+//! A batch is cut into shards, one a thread; each shard's gradient is computed on one thread from start to end and the
+//! sums are added in the shards' order, so a run is a function of its configuration and data, on one machine bit for
+//! bit. What is random is drawn from generators keyed by seed, purpose, epoch, step and shard: going on after an
+//! interruption needs the tensors and a place, and nothing else.
+
+mod checkpoint;
+pub mod config;
+mod curve;
+mod dataset;
+mod optimiser;
+mod self_critical;
+mod validate;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use anyhow::Context;
+use candle_core::{DType, Device, Tensor};
+use indicatif::{ProgressBar, ProgressStyle};
+use rand_chacha::ChaCha8Rng;
+use rayon::ThreadPool;
+
+pub use checkpoint::EpochRow;
+pub use validate::Validated;
+
+use crate::captioner::{Batch, Captioner, Dropout, PackedCaptions, Parameters, Sizes, ops};
+use crate::features::Features;
+use crate::vocabulary::{END, START};
+use checkpoint::{Progress, RunFolder};
+use config::{Config, Objective};
+use dataset::{Dataset, generator, purpose};
+use optimiser::{AdamW, Rates};
+use self_critical::Critic;
+
+/// Whether a run starts anew or goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// From fresh parameters; a folder that holds a run already is refused.
+    Anew,
+    /// From the folder's latest checkpoint, with the configuration that stands there.
+    Resume,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Finished,
+    /// `stop` was set; the checkpoint holds everything.
+    Interrupted,
+}
+
+/// Trains as `config` says, writing checkpoints, words and curves into `folder`; stops at the next step when `stop` is
+/// set.
+///
+/// # Errors
+/// When data or checkpoint cannot be read, or the folder cannot be written.
+pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+    let features = Features::open(&config.data)?;
+    let dataset = Dataset::new(features, config)?;
+    let folder = RunFolder(folder.to_owned());
+    let mut trainer = match start {
+        Start::Anew => Trainer::anew(config, &dataset, &folder)?,
+        Start::Resume => Trainer::resume(config, &dataset, &folder)?,
+    };
+    while trainer.progress.epoch < config.schedule.epochs {
+        if trainer.epoch(stop)? == Outcome::Interrupted {
+            folder.save(&trainer.parameters, &trainer.optimiser, &trainer.progress)?;
+            return Ok(Outcome::Interrupted);
+        }
+        trainer.finish_epoch(&folder)?;
+    }
+    Ok(Outcome::Finished)
+}
+
+struct Trainer<'a> {
+    config: &'a Config,
+    dataset: &'a Dataset,
+    parameters: Parameters,
+    optimiser: AdamW,
+    progress: Progress,
+    /// Rewards captions, where the objective asks for it.
+    critic: Option<Critic>,
+    /// One pool of one thread a shard: inside it candle's products stay on that thread.
+    threads: Vec<ThreadPool>,
+    /// Seconds of the epoch under way that earlier invocations spent.
+    begun: Instant,
+}
+
+/// What one shard contributes.
+struct Shard {
+    /// Summed cross-entropy.
+    loss: f64,
+    /// Words that it is summed over.
+    words: f64,
+    /// One flat vector a parameter: the gradient of `loss`.
+    gradients: Vec<Vec<f32>>,
+}
+
+impl<'a> Trainer<'a> {
+    fn anew(config: &'a Config, dataset: &'a Dataset, folder: &RunFolder) -> anyhow::Result<Self> {
+        let path = &folder.0;
+        let fresh = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+        anyhow::ensure!(
+            fresh,
+            "{}: holds something already; go on with --resume, or name another folder",
+            path.display()
+        );
+        std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        folder.write_text("run.toml", &toml::to_string(config)?)?;
+        folder.write_text("words.txt", &(dataset.vocabulary.words().join("\n") + "\n"))?;
+        let model = &config.model;
+        let sizes = Sizes {
+            trunk: dataset.features().index().channels,
+            token: model.token,
+            key: model.key,
+            state: model.state,
+            word: model.word,
+            hidden: model.hidden,
+            vocabulary: dataset.vocabulary.len(),
+        };
+        let parameters = match &config.initial {
+            None => Parameters::new(sizes, config.seed, DType::F32, &Device::Cpu)?,
+            Some(path) => {
+                anyhow::ensure!(path.is_file(), "initial: {}: no such checkpoint", path.display());
+                Parameters::load(path, &Device::Cpu).with_context(|| path.display().to_string())?
+            }
+        };
+        anyhow::ensure!(
+            parameters.sizes == sizes,
+            "initial: the checkpoint has other widths or words than this run: {:?}, needed {sizes:?}",
+            parameters.sizes
+        );
+        let optimiser = AdamW::new(&parameters)?;
+        Self::new(config, dataset, parameters, optimiser, Progress::default())
+    }
+
+    fn resume(config: &'a Config, dataset: &'a Dataset, folder: &RunFolder) -> anyhow::Result<Self> {
+        let (parameters, optimiser, progress) = folder.load()?;
+        anyhow::ensure!(
+            parameters.sizes.vocabulary == dataset.vocabulary.len(),
+            "{}: the checkpoint knows {} words, the data now gives {}; the prepared folder has changed",
+            folder.0.display(),
+            parameters.sizes.vocabulary,
+            dataset.vocabulary.len()
+        );
+        Self::new(config, dataset, parameters, optimiser, progress)
+    }
+
+    fn new(
+        config: &'a Config,
+        dataset: &'a Dataset,
+        parameters: Parameters,
+        optimiser: AdamW,
+        progress: Progress,
+    ) -> anyhow::Result<Self> {
+        let threads = (0..config.shards)
+            .map(|shard| {
+                rayon::ThreadPoolBuilder::new()
+                    .num_threads(1)
+                    // candle walks the graph recursively, one frame a node.
+                    .stack_size(64 << 20)
+                    .thread_name(move |_| format!("shard-{shard}"))
+                    .build()
+            })
+            .collect::<Result<_, _>>()?;
+        let critic = (config.objective == Objective::SelfCritical).then(|| Critic::new(dataset));
+        Ok(Self { config, dataset, parameters, optimiser, progress, critic, threads, begun: Instant::now() })
+    }
+
+    fn steps_per_epoch(&self) -> usize {
+        self.dataset.training_pictures() / self.config.schedule.pictures
+    }
+
+    fn learning_rate(&self) -> f64 {
+        let schedule = &self.config.schedule;
+        let total = (schedule.epochs * self.steps_per_epoch()) as f64;
+        optimiser::learning_rate(
+            schedule.peak_learning_rate,
+            schedule.warm_up,
+            self.optimiser.steps as f64 / total,
+        )
+    }
+
+    /// Takes the steps left in the epoch under way.
+    fn epoch(&mut self, stop: &AtomicBool) -> anyhow::Result<Outcome> {
+        let epoch = self.progress.epoch;
+        let order = self.dataset.order(self.config, epoch);
+        let per_step = self.config.schedule.pictures;
+        let bar = bar((self.steps_per_epoch() * per_step) as u64, epoch + 1, self.config.schedule.epochs);
+        bar.set_position((self.progress.step * per_step) as u64);
+        bar.reset_eta();
+        let spent = self.progress.seconds;
+        self.begun = Instant::now();
+        while self.progress.step < self.steps_per_epoch() {
+            if stop.load(Ordering::Relaxed) {
+                bar.abandon();
+                return Ok(Outcome::Interrupted);
+            }
+            let samples = &order[self.progress.step * per_step..][..per_step];
+            self.step(samples)?;
+            self.progress.step += 1;
+            self.progress.seconds = spent + self.begun.elapsed().as_secs_f64();
+            bar.set_message(format!("{:.3}", self.progress.loss / self.progress.words));
+            bar.inc(per_step as u64);
+        }
+        bar.finish_and_clear();
+        Ok(Outcome::Finished)
+    }
+
+    fn step(&mut self, samples: &[usize]) -> anyhow::Result<()> {
+        let learning_rate = self.learning_rate();
+        let per_shard = samples.len().div_ceil(self.threads.len());
+        let this = &*self;
+        let shards: Vec<Shard> = std::thread::scope(|scope| {
+            let running: Vec<_> = samples
+                .chunks(per_shard)
+                .zip(&this.threads)
+                .enumerate()
+                .map(|(shard, (samples, pool))| {
+                    scope.spawn(move || pool.install(|| this.shard(samples, shard)))
+                })
+                .collect();
+            running
+                .into_iter()
+                .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<anyhow::Result<_>>()
+        })?;
+        let words: f64 = shards.iter().map(|shard| shard.words).sum();
+        self.progress.loss += shards.iter().map(|shard| shard.loss).sum::<f64>();
+        self.progress.words += words;
+        let mut shards = shards.into_iter();
+        let mut gradients = shards.next().map(|shard| shard.gradients).unwrap_or_default();
+        for shard in shards {
+            for (sum, gradient) in gradients.iter_mut().zip(&shard.gradients) {
+                sum.iter_mut().zip(gradient).for_each(|(sum, g)| *sum += g);
+            }
+        }
+        let scale = 1.0 / words.max(1.0) as f32;
+        gradients.iter_mut().flatten().for_each(|g| *g *= scale);
+        let schedule = &self.config.schedule;
+        let rates = Rates {
+            learning_rate,
+            weight_decay: schedule.weight_decay,
+            clip: schedule.clip,
+            average: schedule.average,
+        };
+        let norm = self.optimiser.step(&self.parameters, &gradients, rates)?;
+        anyhow::ensure!(
+            norm.is_finite(),
+            "the gradient is not finite at epoch {}, step {}; lower schedule.peak_learning_rate",
+            self.progress.epoch + 1,
+            self.progress.step
+        );
+        Ok(())
+    }
+
+    fn shard(&self, samples: &[usize], shard: usize) -> anyhow::Result<Shard> {
+        let config = self.config;
+        let captioner = Captioner::new(&self.parameters);
+        let rng = |purpose| generator(config.seed, purpose, self.progress.epoch, self.progress.step, shard);
+        let mut batch_rng = rng(purpose::BATCH);
+        let (batch, weights, words, mut dropout, smoothing) = match &self.critic {
+            None => {
+                let batch = self.dataset.shard(samples, config, &mut batch_rng)?;
+                let weights = validate::target_weights(&batch.captions.targets);
+                let words = weights.iter().sum();
+                let dropout = Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT));
+                (batch, weights, words, Some(dropout), config.regularisation.label_smoothing)
+            }
+            Some(critic) => {
+                let features = self.dataset.training_features(samples, config, &mut batch_rng)?;
+                let (batch, weights) = self.criticised(critic, samples, features, &mut rng(purpose::DRAW))?;
+                let words = weights.len() as f32;
+                (batch, weights, words, None, 0.0)
+            }
+        };
+        let logits = captioner.teach(&batch, &mut dropout)?;
+        let loss = ops::cross_entropy(&logits, &batch.captions.targets, &weights, smoothing)?;
+        let store = loss.backward()?;
+        let gradients = self
+            .parameters
+            .iter()
+            .map(|(name, var)| match store.get(var.as_tensor()) {
+                Some(gradient) => Ok(gradient.flatten_all()?.to_vec1()?),
+                None => anyhow::bail!("no gradient reaches {name}"),
+            })
+            .collect::<anyhow::Result<_>>()?;
+        Ok(Shard { loss: f64::from(loss.to_scalar::<f32>()?), words: f64::from(words), gradients })
+    }
+
+    /// Captions that the captioner draws for its pictures, and how much each of their words is to be encouraged.
+    fn criticised(
+        &self,
+        critic: &Critic,
+        samples: &[usize],
+        features: Tensor,
+        rng: &mut ChaCha8Rng,
+    ) -> anyhow::Result<(Batch, Vec<f32>)> {
+        let per_picture = self.config.schedule.captions;
+        let max_words = self.config.vocabulary.max_words;
+        let captioner = Captioner::new(&self.parameters);
+        let drawn = self_critical::draw(&captioner, &features, per_picture, max_words, rng)?;
+        let advantages: Vec<f32> = samples
+            .iter()
+            .zip(drawn.chunks_exact(per_picture))
+            .flat_map(|(&sample, captions)| critic.advantages(sample, captions, &self.dataset.vocabulary))
+            .collect();
+        let captions: Vec<&[u32]> = drawn.iter().map(Vec::as_slice).collect();
+        let packed = PackedCaptions::new(&captions, START, END);
+        let weights = self_critical::word_weights(&packed, &advantages);
+        let picture_of_row: Vec<u32> = (0..drawn.len()).map(|row| (row / per_picture) as u32).collect();
+        Ok((Batch::new(features, &picture_of_row, packed), weights))
+    }
+
+    /// Validates the running average, and writes checkpoints and curves.
+    fn finish_epoch(&mut self, folder: &RunFolder) -> anyhow::Result<()> {
+        let average = checkpoint::average(&self.parameters, &self.optimiser)?;
+        let max_words = self.config.vocabulary.max_words;
+        let validated = validate::validate(&average, self.dataset, max_words)?;
+        let progress = &mut self.progress;
+        let best = progress.history.iter().all(|row| row.validated.scores.cider < validated.scores.cider);
+        let seconds = progress.seconds;
+        let row = EpochRow {
+            epoch: progress.epoch + 1,
+            learning_rate: 0.0,
+            training_loss: progress.loss / progress.words,
+            seconds,
+            pictures_per_second: (progress.step * self.config.schedule.pictures) as f64 / seconds,
+            validated,
+        };
+        let row = EpochRow { learning_rate: self.learning_rate(), ..row };
+        println!(
+            "epoch {:3}  loss {:.3}  validation {:.3}  BLEU-4 {:.3}  CIDEr {:.3}  {:.0} pictures/s{}",
+            row.epoch,
+            row.training_loss,
+            validated.loss,
+            validated.scores.bleu4,
+            validated.scores.cider,
+            row.pictures_per_second,
+            if best { "  *" } else { "" }
+        );
+        let epoch = row.epoch;
+        let history = std::mem::take(&mut self.progress.history);
+        self.progress = Progress { epoch, history, ..Progress::default() };
+        self.progress.history.push(row);
+        folder.save_average(&average, epoch, best)?;
+        folder.write_text("curve.csv", &curve::csv(&self.progress.history))?;
+        folder.write_text("curve.svg", &curve::svg(&self.progress.history)?)?;
+        folder.save(&self.parameters, &self.optimiser, &self.progress)
+    }
+}
+
+fn bar(pictures: u64, epoch: usize, epochs: usize) -> ProgressBar {
+    let template = format!(
+        "epoch {epoch}/{epochs} {{bar:30}} {{pos}}/{{len}} pictures  {{per_sec}}  {{eta}} left  loss {{msg}}"
+    );
+    let style = ProgressStyle::with_template(&template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    ProgressBar::new(pictures).with_style(style)
+}
