@@ -3,8 +3,10 @@
 //! A [`Graph`] is translated and optimised once, for inputs of fixed sizes; a [`Session`] runs it again and again on one
 //! thread. Several sessions may share a graph.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
+use tract_onnx::pb::{ModelProto, tensor_proto::DataType};
 use tract_onnx::prelude::*;
 use tract_onnx::tract_core::plan::SimpleState;
 
@@ -88,8 +90,12 @@ impl Graph {
             what,
             name: wanted.to_owned(),
         };
+        let onnx = tract_onnx::onnx();
         let mut reader = bytes;
-        let mut model = tract_onnx::onnx().model_for_read(&mut reader).map_err(load)?;
+        let mut proto = onnx.proto_model_for_read(&mut reader).map_err(load)?;
+        widen_weights(&mut proto);
+        let mut model = onnx.model_for_proto_model(&proto).map_err(load)?;
+        drop(proto);
 
         let mut order = Vec::with_capacity(inputs.len());
         let mut shapes = Vec::with_capacity(inputs.len());
@@ -210,6 +216,36 @@ impl Session {
 
     fn error(&self, error: &TractError) -> EngineError {
         EngineError::Run { graph: self.graph.name.to_string(), reason: one_line(error) }
+    }
+}
+
+/// Turns f16 initializers that are only cast to f32 into f32 initializers. tract would cast, and pack for its matrix
+/// kernels, in every run: it folds no cast that makes a constant larger.
+fn widen_weights(model: &mut ModelProto) {
+    let Some(graph) = &mut model.graph else { return };
+    let (half, single) = (DataType::Float16 as i32, DataType::Float as i32);
+    let mut widened = HashMap::new();
+    graph.node.retain(|node| {
+        let to_f32 = node.attribute.iter().any(|a| a.name == "to" && a.i == i64::from(single));
+        let stored = graph.initializer.iter().any(|t| node.input.first() == Some(&t.name) && t.data_type == half);
+        let folds = node.op_type == "Cast" && to_f32 && stored && node.output.len() == 1;
+        if folds {
+            widened.insert(node.input[0].clone(), node.output[0].clone());
+        }
+        !folds
+    });
+    for tensor in &mut graph.initializer {
+        if let Some(name) = widened.remove(&tensor.name) {
+            let raw = std::mem::take(&mut tensor.raw_data);
+            tensor.raw_data = raw
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .flat_map(|&bytes| half::f16::from_le_bytes(bytes).to_f32().to_le_bytes())
+                .collect();
+            tensor.data_type = single;
+            tensor.name = name;
+        }
     }
 }
 

@@ -24,7 +24,8 @@ torch.manual_seed(0)
 rng = np.random.default_rng(0)
 
 index = json.load(open(f"{data}/pictures.json"))
-positions, trunk, views = index["positions"], index["channels"], index["views"]
+trunk, views = index["trunk"]["channels"], index["views"]
+positions = index["trunk"]["grid"][0] * index["trunk"]["grid"][1]
 rows = len(index["pictures"]) * views
 features = np.memmap(f"{data}/features.f16", np.float16, "r", shape=(rows, positions, trunk))
 words = open(words_file).read().split("\n")[:-1]

@@ -54,6 +54,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let parts = Parts {
         name,
         trunk: &read(&features.trunk())?,
+        shape: &features.index().trunk,
         parameters: &parameters,
         vocabulary: &vocabulary,
         slots: arguments.slots,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use metalens_trainer::corpus::{self, Format};
+use metalens_trainer::encoder;
 use metalens_trainer::features::{self, PrepareOptions, Prepared};
 
 /// Caches what the trunk makes of every picture of a corpus; interrupted, the same command goes on.
@@ -47,6 +48,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = PrepareOptions {
         trunk: arguments.trunk.clone(),
+        shape: encoder::lite0(),
         out: arguments.out.clone(),
         mirrored: arguments.mirrored,
         threads: arguments.threads.unwrap_or(cores),

@@ -2,17 +2,17 @@
 
 use metalens_models::Preprocessing;
 
-use super::EncoderError;
 use super::checkpoint::Weights;
 use super::fold::{Convolution, fold, tensor};
+use super::{EncoderError, TrunkShape};
 use crate::onnx::{GraphBuilder, Precision, int_attribute, ints_attribute};
 
 /// Width and height of the picture, in pixels.
-pub const IMAGE_SIZE: usize = 224;
+const IMAGE_SIZE: usize = 224;
 /// Rows and columns of the feature map.
-pub const GRID: usize = 7;
+const GRID: usize = 7;
 /// Channels of the feature map.
-pub const FEATURE_SIZE: usize = 1280;
+const FEATURE_SIZE: usize = 1280;
 /// Classes of ImageNet.
 const CLASSES: usize = 1000;
 /// Channels of the stem, which Lite models keep at 32.
@@ -42,10 +42,15 @@ const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 6, 320),
 ];
 
-/// How the published weights want their pictures: values in -1 … 1, as in TensorFlow's EfficientNet-Lite.
+/// What the trunk takes and makes; the published weights want values in -1 … 1, as in TensorFlow's EfficientNet-Lite.
 #[must_use]
-pub fn preprocessing() -> Preprocessing {
-    Preprocessing { width: IMAGE_SIZE, height: IMAGE_SIZE, mean: [127.0; 3], std: [128.0; 3] }
+pub fn lite0() -> TrunkShape {
+    let (width, height) = (IMAGE_SIZE, IMAGE_SIZE);
+    TrunkShape {
+        preprocessing: Preprocessing { width, height, mean: [127.0; 3], std: [128.0; 3] },
+        grid: [GRID, GRID],
+        channels: FEATURE_SIZE,
+    }
 }
 
 /// What the graph ends in.

@@ -8,7 +8,29 @@ pub mod checkpoint;
 mod fold;
 mod lite0;
 
-pub use lite0::{FEATURE_SIZE, GRID, IMAGE_SIZE, Output, preprocessing, write};
+pub use lite0::{Output, lite0, write};
+
+use metalens_models::Preprocessing;
+use serde::{Deserialize, Serialize};
+
+/// What a trunk takes and makes: `image` f32[1, 3, height, width] -> `features` f32[1, positions, channels].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct TrunkShape {
+    /// From a picture to `image`.
+    pub preprocessing: Preprocessing,
+    /// Rows and columns of the feature map.
+    pub grid: [usize; 2],
+    /// Channels of the feature map.
+    pub channels: usize,
+}
+
+impl TrunkShape {
+    /// Positions of the feature map.
+    #[must_use]
+    pub fn positions(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
 
 /// Why a checkpoint did not become a graph.
 #[derive(Debug, thiserror::Error)]

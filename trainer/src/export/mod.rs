@@ -16,7 +16,7 @@ use metalens_models::{
 pub use graphs::{GraphError, Positions, decoder, encoder, head};
 
 use crate::captioner::Parameters;
-use crate::encoder::{GRID, preprocessing};
+use crate::encoder::TrunkShape;
 use crate::onnx::Precision;
 use crate::vocabulary::{END, PADDING, START, TrainingVocabulary, UNKNOWN};
 
@@ -26,6 +26,8 @@ pub struct Parts<'a> {
     pub name: &'a str,
     /// The trunk, an ONNX file.
     pub trunk: &'a [u8],
+    /// What the trunk takes and makes.
+    pub shape: &'a TrunkShape,
     /// The trained captioner.
     pub parameters: &'a Parameters,
     /// The words that it knows.
@@ -51,7 +53,7 @@ const GOLDEN: &str = "golden.jpg";
 /// # Errors
 /// When the folder exists, or the runtime refuses the graphs.
 pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
-    let positions = Positions(GRID * GRID);
+    let positions = Positions(parts.shape.positions());
     let parameters = parts.parameters;
     let mut words = parts.vocabulary.words().to_vec();
     words.extend((0..parts.slots).map(|slot| format!("<slot{slot}>")));
@@ -97,9 +99,9 @@ fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
         id: BundleId::of(&files),
         name: parts.name.to_owned(),
         files,
-        preprocessing: preprocessing(),
+        preprocessing: parts.shape.preprocessing.clone(),
         shapes: Shapes {
-            grid: [GRID, GRID],
+            grid: parts.shape.grid,
             token: sizes.token,
             key: sizes.key,
             state: sizes.state,

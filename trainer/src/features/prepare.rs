@@ -12,19 +12,22 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
+use metalens_models::Preprocessing;
 use sha2::{Digest, Sha256};
 
 use super::store::{
     DONE, FEATURES, FORMAT, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS, TRUNK, read_index,
 };
 use crate::corpus::{Corpus, Picture};
-use crate::encoder;
+use crate::encoder::TrunkShape;
 
 /// How a corpus is prepared.
 #[derive(Clone, Debug)]
 pub struct PrepareOptions {
-    /// The trunk, as `import-encoder` wrote it.
+    /// The trunk, an ONNX file such as `import-encoder` writes.
     pub trunk: PathBuf,
+    /// What it takes and makes.
+    pub shape: TrunkShape,
     /// The folder to fill.
     pub out: PathBuf,
     /// Keep features of the mirrored picture too.
@@ -65,18 +68,18 @@ pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> 
     let index = Index {
         format: FORMAT,
         trunk_sha256: hex(&Sha256::digest(&trunk)),
-        positions: encoder::GRID * encoder::GRID,
-        channels: encoder::FEATURE_SIZE,
+        trunk: options.shape.clone(),
         views: if options.mirrored { 2 } else { 1 },
         pictures: corpus.pictures.iter().map(prepared).collect(),
         rejected: Vec::new(),
     };
     let cache = Cache::open(&options.out, index, &trunk)?;
+    let Preprocessing { width, height, .. } = options.shape.preprocessing;
     let graph = Graph::load(
         &trunk,
         "trunk",
-        &[Input::F32("image", &[1, 3, encoder::IMAGE_SIZE, encoder::IMAGE_SIZE])],
-        &[Output("features", &[1, encoder::GRID * encoder::GRID, encoder::FEATURE_SIZE])],
+        &[Input::F32("image", &[1, 3, height, width])],
+        &[Output("features", &[1, options.shape.positions(), options.shape.channels])],
     )
     .with_context(|| options.trunk.display().to_string())?;
     cache.fill(&corpus.pictures, &graph, options.threads, stop)
@@ -184,7 +187,7 @@ impl Cache {
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
         let mut session = graph.session()?;
-        let mut preprocessor = Preprocessor::new(encoder::preprocessing());
+        let mut preprocessor = Preprocessor::new(self.index.trunk.preprocessing.clone());
         while !stop.load(Ordering::Relaxed) {
             let Some(&place) = self.pending.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 break;

@@ -8,6 +8,7 @@ use memmap2::Mmap;
 use serde::{Deserialize, Serialize};
 
 use crate::corpus::Split;
+use crate::encoder::TrunkShape;
 
 pub(super) const INDEX: &str = "pictures.json";
 pub(super) const FEATURES: &str = "features.f16";
@@ -25,10 +26,8 @@ pub struct Index {
     pub format: u32,
     /// sha256 of the trunk, in hexadecimal.
     pub trunk_sha256: String,
-    /// Positions of the feature map.
-    pub positions: usize,
-    /// Channels of the feature map.
-    pub channels: usize,
+    /// What the trunk takes and makes.
+    pub trunk: TrunkShape,
     /// Rows a picture: 1, or 2 with its mirror image.
     pub views: usize,
     /// Every picture, in the order of the rows.
@@ -173,6 +172,7 @@ impl Features {
         assert!(view < self.index.views, "view {view} of {}", self.index.views);
         let row = self.index.row_bytes();
         let bytes = &self.map[(picture * self.index.views + view) * row..][..row];
+        debug_assert_eq!(bytes.len(), 2 * self.index.row_length());
         let halves: Vec<half::f16> =
             bytes.as_chunks::<2>().0.iter().map(|&pair| half::f16::from_le_bytes(pair)).collect();
         let start = out.len();
@@ -182,9 +182,14 @@ impl Features {
 }
 
 impl Index {
+    /// Numbers of one row: positions times channels.
+    pub(crate) fn row_length(&self) -> usize {
+        self.trunk.positions() * self.trunk.channels
+    }
+
     /// Bytes of one row.
     pub(super) fn row_bytes(&self) -> usize {
-        self.positions * self.channels * size_of::<half::f16>()
+        self.row_length() * size_of::<half::f16>()
     }
 
     pub(super) fn file_length(&self) -> u64 {

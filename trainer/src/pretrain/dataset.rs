@@ -117,13 +117,13 @@ impl Dataset {
         rng: &mut ChaCha8Rng,
     ) -> candle_core::Result<Tensor> {
         let index = self.features.index();
-        let mut pixels = Vec::with_capacity(samples.len() * index.positions * index.channels);
+        let mut pixels = Vec::with_capacity(samples.len() * index.row_length());
         for &sample in samples {
             let mirror = config.regularisation.flip && index.views > 1;
             let view = if mirror { rng.random_range(0..index.views) } else { 0 };
             self.features.extend(self.training[sample].picture, view, &mut pixels);
         }
-        Tensor::from_vec(pixels, (samples.len(), index.positions, index.channels), &Device::Cpu)
+        Tensor::from_vec(pixels, (samples.len(), index.trunk.positions(), index.trunk.channels), &Device::Cpu)
     }
 
     /// One shard of a training batch.
@@ -164,7 +164,7 @@ impl Dataset {
         }
         let captions: Vec<&[u32]> = captions.iter().map(Vec::as_slice).collect();
         let index = self.features.index();
-        let shape = (places.len(), index.positions, index.channels);
+        let shape = (places.len(), index.trunk.positions(), index.trunk.channels);
         let features = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
         Ok(Batch::new(features, &picture_of_row, PackedCaptions::new(&captions, START, END)))
     }

@@ -114,7 +114,7 @@ impl<'a> Trainer<'a> {
         folder.write_text("words.txt", &(dataset.vocabulary.words().join("\n") + "\n"))?;
         let model = &config.model;
         let sizes = Sizes {
-            trunk: dataset.features().index().channels,
+            trunk: dataset.features().index().trunk.channels,
             token: model.token,
             key: model.key,
             state: model.state,
