@@ -227,7 +227,8 @@ fn widen_weights(model: &mut ModelProto) {
     let mut widened = HashMap::new();
     graph.node.retain(|node| {
         let to_f32 = node.attribute.iter().any(|a| a.name == "to" && a.i == i64::from(single));
-        let stored = graph.initializer.iter().any(|t| node.input.first() == Some(&t.name) && t.data_type == half);
+        let stored =
+            graph.initializer.iter().any(|t| node.input.first() == Some(&t.name) && t.data_type == half);
         let folds = node.op_type == "Cast" && to_f32 && stored && node.output.len() == 1;
         if folds {
             widened.insert(node.input[0].clone(), node.output[0].clone());

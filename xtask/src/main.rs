@@ -1,2 +1,68 @@
-//! main
-fn main() {}
+//! Development tasks: `cargo xtask …`. Depends on no inference engine, so that it compiles in seconds.
+
+mod bench;
+mod parity;
+mod run;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about)]
+enum Task {
+    /// Measure against a reference, side by side in one run.
+    #[command(subcommand)]
+    Bench(Bench),
+    /// Compare the runtime with onnxruntime on a bundle's graphs.
+    Parity {
+        /// The bundle.
+        #[arg(long, default_value = "models/flickr8k-lite0")]
+        bundle: PathBuf,
+        /// A corpus in Flickr8k's format.
+        #[arg(long, env = "METALENS_DATA_FLICKR8K", default_value = "../shared/data/flickr8k")]
+        data: PathBuf,
+        /// Pictures that are compared.
+        #[arg(long, default_value_t = 100)]
+        count: usize,
+    },
+}
+
+#[derive(Subcommand)]
+enum Bench {
+    /// Training steps of the trainer and of the same model in PyTorch.
+    Pretrain {
+        /// A folder that `metalens-trainer prepare --mirrored` wrote.
+        #[arg(long)]
+        data: PathBuf,
+        /// Shards here, threads there.
+        #[arg(long, default_value_t = 2)]
+        threads: usize,
+        /// Rounds, each with both.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Steps in each round.
+        #[arg(long, default_value_t = 40)]
+        steps: usize,
+    },
+    /// The stages of captioning, start-up, memory and size, of the release build.
+    Captions,
+}
+
+fn main() -> ExitCode {
+    let result = match Task::parse() {
+        Task::Bench(Bench::Pretrain { data, threads, rounds, steps }) => {
+            bench::pretrain(&data, threads, rounds, steps)
+        }
+        Task::Bench(Bench::Captions) => bench::captions(),
+        Task::Parity { bundle, data, count } => parity::parity(&bundle, &data, count),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

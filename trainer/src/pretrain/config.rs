@@ -140,13 +140,16 @@ pub struct Regularisation {
     pub word_dropout: f64,
     /// Part of the target's probability that is spread over the vocabulary.
     pub label_smoothing: f32,
-    /// Show every picture mirrored half of the time (needs features prepared with `--flip`).
+    /// Show every picture mirrored half of the time (needs features prepared with `--mirrored`).
     pub flip: bool,
+    /// Weight of people's captions beside those that the self-critical objective draws; without them the captioner
+    /// forgets how probable its words are.
+    pub likelihood: f64,
 }
 
 impl Default for Regularisation {
     fn default() -> Self {
-        Self { dropout: 0.3, word_dropout: 0.0, label_smoothing: 0.1, flip: false }
+        Self { dropout: 0.3, word_dropout: 0.0, label_smoothing: 0.1, flip: false, likelihood: 0.2 }
     }
 }
 
@@ -215,7 +218,7 @@ impl Config {
         let positive = "needs 1 or more";
         let rate = "needs 0 or more and less than 1";
         let (s, r) = (&self.schedule, &self.regularisation);
-        let rules: [(&'static str, String, bool, &'static str); 12] = [
+        let rules: [(&'static str, String, bool, &'static str); 13] = [
             ("shards", self.shards.to_string(), self.shards > 0, positive),
             ("schedule.epochs", s.epochs.to_string(), s.epochs > 0, positive),
             (
@@ -247,6 +250,7 @@ impl Config {
                 (0.0..1.0).contains(&r.label_smoothing),
                 rate,
             ),
+            ("regularisation.likelihood", r.likelihood.to_string(), r.likelihood >= 0.0, "needs 0 or more"),
             (
                 "vocabulary.max_words",
                 self.vocabulary.max_words.to_string(),

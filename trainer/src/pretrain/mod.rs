@@ -76,6 +76,26 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
     Ok(Outcome::Finished)
 }
 
+/// Takes `steps` steps from fresh parameters and writes nothing; returns the words and the seconds of every step.
+///
+/// # Errors
+/// When the data cannot be read or hold too few pictures.
+pub fn time_steps(config: &Config, steps: usize) -> anyhow::Result<(Vec<String>, Vec<f64>)> {
+    let dataset = Dataset::new(Features::open(&config.data)?, config)?;
+    let mut trainer = Trainer::fresh(config, &dataset)?;
+    let per_step = config.schedule.pictures;
+    anyhow::ensure!(steps <= trainer.steps_per_epoch(), "an epoch has {} steps", trainer.steps_per_epoch());
+    let order = dataset.order(config, 0);
+    let mut seconds = Vec::with_capacity(steps);
+    for samples in order.chunks_exact(per_step).take(steps) {
+        let began = Instant::now();
+        trainer.step(samples)?;
+        trainer.progress.step += 1;
+        seconds.push(began.elapsed().as_secs_f64());
+    }
+    Ok((dataset.vocabulary.words().to_vec(), seconds))
+}
+
 struct Trainer<'a> {
     config: &'a Config,
     dataset: &'a Dataset,
@@ -112,6 +132,11 @@ impl<'a> Trainer<'a> {
         std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
         folder.write_text("run.toml", &toml::to_string(config)?)?;
         folder.write_text("words.txt", &(dataset.vocabulary.words().join("\n") + "\n"))?;
+        Self::fresh(config, dataset)
+    }
+
+    /// Before the first step.
+    fn fresh(config: &'a Config, dataset: &'a Dataset) -> anyhow::Result<Self> {
         let model = &config.model;
         let sizes = Sizes {
             trunk: dataset.features().index().trunk.channels,
@@ -263,23 +288,23 @@ impl<'a> Trainer<'a> {
         let captioner = Captioner::new(&self.parameters);
         let rng = |purpose| generator(config.seed, purpose, self.progress.epoch, self.progress.step, shard);
         let mut batch_rng = rng(purpose::BATCH);
-        let (batch, weights, words, mut dropout, smoothing) = match &self.critic {
-            None => {
-                let batch = self.dataset.shard(samples, config, &mut batch_rng)?;
-                let weights = validate::target_weights(&batch.captions.targets);
-                let words = weights.iter().sum();
-                let dropout = Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT));
-                (batch, weights, words, Some(dropout), config.regularisation.label_smoothing)
-            }
-            Some(critic) => {
-                let features = self.dataset.training_features(samples, config, &mut batch_rng)?;
-                let (batch, weights) = self.criticised(critic, samples, features, &mut rng(purpose::DRAW))?;
-                let words = weights.len() as f32;
-                (batch, weights, words, None, 0.0)
-            }
-        };
-        let logits = captioner.teach(&batch, &mut dropout)?;
-        let loss = ops::cross_entropy(&logits, &batch.captions.targets, &weights, smoothing)?;
+        let batch = self.dataset.shard(samples, config, &mut batch_rng)?;
+        let targets = &batch.captions.targets;
+        let weights = validate::target_weights(targets);
+        let mut words = weights.iter().sum::<f32>();
+        let dropout = Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT));
+        let logits = captioner.teach(&batch, &mut Some(dropout))?;
+        let mut loss = ops::cross_entropy(&logits, targets, &weights, config.regularisation.label_smoothing)?;
+        if let Some(critic) = &self.critic {
+            let (drawn, weights) =
+                self.criticised(critic, samples, batch.features.clone(), &mut rng(purpose::DRAW))?;
+            let logits = captioner.teach(&drawn, &mut None)?;
+            let reward = ops::cross_entropy(&logits, &drawn.captions.targets, &weights, 0.0)?;
+            // Per word, the two stand in the ratio of the configuration.
+            let ratio = config.regularisation.likelihood * weights.len() as f64 / f64::from(words);
+            loss = (reward + (loss * ratio)?)?;
+            words = weights.len() as f32;
+        }
         let store = loss.backward()?;
         let gradients = self
             .parameters

@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use super::dataset::Dataset;
 use crate::captioner::{Captioner, PackedCaptions};
 use crate::score::{CiderScorer, References};
-use crate::vocabulary::{END, PADDING, START, TrainingVocabulary, UNKNOWN};
+use crate::vocabulary::{END, PADDING, SPECIAL, START, TrainingVocabulary, UNKNOWN};
 
 /// Rewards captions by CIDEr-D with the document frequencies of the training captions.
 pub(super) struct Critic {
@@ -22,6 +22,8 @@ pub(super) struct Critic {
 impl Critic {
     pub fn new(dataset: &Dataset) -> Self {
         let texts = dataset.training_references();
+        let ended = |texts: Vec<String>| texts.iter().map(|text| with_end(text)).collect();
+        let texts: Vec<Vec<String>> = texts.into_iter().map(ended).collect();
         let mut scorer = CiderScorer::new(texts.iter().map(Vec::as_slice));
         let references = texts.iter().map(|texts| scorer.references(texts)).collect();
         Self { scorer: Mutex::new(scorer), references }
@@ -37,13 +39,18 @@ impl Critic {
         let mut scorer = self.scorer.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let rewards: Vec<f64> = captions
             .iter()
-            .map(|caption| scorer.score(&vocabulary.decode(caption), &self.references[sample]))
+            .map(|caption| scorer.score(&with_end(&vocabulary.decode(caption)), &self.references[sample]))
             .collect();
         drop(scorer);
         let sum: f64 = rewards.iter().sum();
         let others = (rewards.len() - 1).max(1) as f64;
         rewards.iter().map(|reward| (reward - (sum - reward) / others) as f32).collect()
     }
+}
+
+/// The end counts as a word: else captions that stop in mid-sentence would be rewarded for the words before.
+fn with_end(text: &str) -> String {
+    format!("{text} {}", SPECIAL[END as usize])
 }
 
 /// Draws `per_picture` captions for every picture of `features` `[pictures, 49, trunk]`, picture by picture.

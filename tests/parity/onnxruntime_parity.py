@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""A bundle's graphs in onnxruntime against what the runtime computed: `cargo xtask parity` runs this.
+
+    onnxruntime_parity.py BUNDLE DUMP
+
+DUMP is the folder that `parity-dump` wrote. Needs onnx, onnxruntime and numpy. Exits with 1 when onnx.checker refuses a
+graph, values differ by more than 1e-3, or more than one caption in a hundred is another.
+"""
+import json
+import sys
+
+import numpy as np
+import onnx
+import onnxruntime
+
+bundle, dump = sys.argv[1:]
+manifest = json.load(open(f"{bundle}/manifest.json"))
+shapes, special = manifest["shapes"], manifest["special"]
+for name in ["encoder", "decoder", "head"]:
+    onnx.checker.check_model(f"{bundle}/{name}.onnx", full_check=True)
+    print(f"onnx.checker accepts {name}.onnx (full check)")
+
+options = onnxruntime.SessionOptions()
+options.intra_op_num_threads = 1
+encoder, decoder, head = (
+    onnxruntime.InferenceSession(f"{bundle}/{name}.onnx", options, providers=["CPUExecutionProvider"])
+    for name in ["encoder", "decoder", "head"]
+)
+
+
+def load(number, what, *shape):
+    return np.fromfile(f"{dump}/{number}.{what}.f32", "<f4").reshape(shape)
+
+
+barred = [special["padding"], special["start"], special["unknown"]]
+barred += range(special["slots"]["first"], shapes["vocabulary"])
+worst = dict.fromkeys(["tokens", "keys", "state", "logits"], 0.0)
+same = 0
+index = json.load(open(f"{dump}/index.json"))
+for number, picture in enumerate(index):
+    size = manifest["preprocessing"]
+    image = load(number, "image", 1, 3, size["height"], size["width"])
+    outputs = encoder.run(["tokens", "keys", "state"], {"image": image})
+    for name, value in zip(["tokens", "keys", "state"], outputs):
+        worst[name] = max(worst[name], np.abs(value - load(number, name, *value.shape)).max())
+    tokens, keys, first_state = outputs
+
+    def step(word, state):
+        feed = {"word": np.array([word]), "state": state, "tokens": tokens, "keys": keys}
+        state, z = decoder.run(["next_state", "z"], feed)
+        return state, head.run(["logits"], {"z": z})[0]
+
+    # Logits along the runtime's caption.
+    expected = load(number, "logits", -1, shapes["vocabulary"])
+    state = first_state
+    for word, row in zip([special["start"]] + picture["words"], expected):
+        state, logits = step(word, state)
+        worst["logits"] = max(worst["logits"], np.abs(logits[0] - row).max())
+
+    # onnxruntime's own greedy caption.
+    word, state, words = special["start"], first_state, []
+    while len(words) < manifest["decoding"]["max_words"]:
+        state, logits = step(word, state)
+        logits[0, barred] = -np.inf
+        if not words:
+            logits[0, special["end"]] = -np.inf
+        word = int(logits[0].argmax())
+        if word == special["end"]:
+            break
+        words.append(word)
+    same += words == picture["words"]
+
+print(f"{len(index)} pictures, largest difference between onnxruntime {onnxruntime.__version__} and tract:")
+for name, value in worst.items():
+    print(f"  {name:8} {value:.1e}")
+print(f"  the same greedy caption: {same} of {len(index)}")
+sys.exit(max(worst.values()) > 1e-3 or same < 0.99 * len(index))

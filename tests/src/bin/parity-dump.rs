@@ -1,0 +1,98 @@
+//! Writes what the runtime computes for some pictures, for `tests/parity/onnxruntime_parity.py` to compare with.
+//!
+//! For picture number n: `n.image.f32`, `n.tokens.f32`, `n.keys.f32`, `n.state.f32`, and `n.logits.f32` along the greedy
+//! caption, a row a step, all little-endian; `index.json` holds every picture's name and words.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Parser;
+use metalens::engine::Session;
+use metalens::vision::{self, Preprocessor};
+use metalens_models::{Bundle, TokenId, Vocabulary};
+use metalens_tests::graphs::Graphs;
+use metalens_trainer::corpus::{self, Format};
+
+#[derive(Parser)]
+struct Arguments {
+    #[arg(long)]
+    bundle: PathBuf,
+    #[arg(long)]
+    data: PathBuf,
+    #[arg(long, default_value = "flickr")]
+    format: Format,
+    #[arg(long, default_value_t = 100)]
+    count: usize,
+    #[arg(long)]
+    out: PathBuf,
+}
+
+fn main() -> anyhow::Result<()> {
+    let arguments = Arguments::parse();
+    let bundle = Bundle::open(&arguments.bundle)?;
+    let vocabulary = bundle.vocabulary()?;
+    let mut graphs = Graphs::open(&bundle)?;
+    let mut preprocessor = Preprocessor::new(bundle.manifest().preprocessing.clone());
+    std::fs::create_dir_all(&arguments.out)?;
+    let corpus = corpus::read(&arguments.data, arguments.format)?;
+    let mut index = Vec::new();
+    for (number, picture) in corpus.pictures.iter().rev().take(arguments.count).enumerate() {
+        let bytes = std::fs::read(&picture.path).with_context(|| picture.name.clone())?;
+        let pixels = preprocessor.run(&vision::decode(&bytes)?).to_vec();
+        graphs.encoder.set(0, &pixels)?;
+        graphs.encoder.run()?;
+        let (words, logits) = greedy(&mut graphs, &vocabulary, bundle.manifest().decoding.max_words)?;
+        let save = |what: &str, data: &[f32]| write(&arguments.out, number, what, data);
+        save("image", &pixels)?;
+        for (place, what) in ["tokens", "keys", "state"].into_iter().enumerate() {
+            save(what, graphs.encoder.output(place)?)?;
+        }
+        save("logits", &logits)?;
+        index.push(serde_json::json!({ "name": picture.name, "words": words }));
+    }
+    std::fs::write(arguments.out.join("index.json"), serde_json::to_vec(&index)?)?;
+    Ok(())
+}
+
+/// The most probable word again and again, with the logits of every step.
+fn greedy(
+    graphs: &mut Graphs,
+    vocabulary: &Vocabulary,
+    max_words: usize,
+) -> anyhow::Result<(Vec<u32>, Vec<f32>)> {
+    let Graphs { encoder, decoder, head } = graphs;
+    let copy = |session: &Session, place: usize| session.output(place).map(<[f32]>::to_vec);
+    decoder.set(2, encoder.output(0)?)?;
+    decoder.set(3, encoder.output(1)?)?;
+    let mut state = copy(encoder, 2)?;
+    let special = vocabulary.special();
+    let (mut words, mut all) = (Vec::new(), Vec::new());
+    let mut word = special.start;
+    while words.len() < max_words {
+        decoder.set_i64(0, &[i64::from(word.0)])?;
+        decoder.set(1, &state)?;
+        decoder.run()?;
+        state = copy(decoder, 0)?;
+        head.set(0, decoder.output(1)?)?;
+        head.run()?;
+        let logits = head.output(0)?;
+        all.extend_from_slice(logits);
+        let allowed = |id: &TokenId| vocabulary.can_be_said(*id) && !(words.is_empty() && *id == special.end);
+        let best = (0..logits.len() as u32)
+            .map(TokenId)
+            .filter(allowed)
+            .max_by(|a, b| logits[a.index()].total_cmp(&logits[b.index()]).then(b.cmp(a)));
+        word = best.context("no word can be said")?;
+        if word == special.end {
+            break;
+        }
+        words.push(word.0);
+    }
+    Ok((words, all))
+}
+
+fn write(folder: &Path, number: usize, what: &str, data: &[f32]) -> anyhow::Result<()> {
+    let bytes: Vec<u8> = data.iter().flat_map(|x| x.to_le_bytes()).collect();
+    let path = folder.join(format!("{number}.{what}.f32"));
+    std::fs::write(&path, bytes).with_context(|| path.display().to_string())
+}

@@ -1,0 +1,244 @@
+//! From drawn pictures to captions: what the trainer computes and what the device computes are the same.
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use candle_core::Tensor;
+use metalens::engine::{Graph, Input, Output};
+use metalens::{Captioner, Options};
+use metalens_models::Bundle;
+use metalens_tests::graphs::Graphs;
+use metalens_tests::{drawing, tiny};
+use metalens_trainer::captioner::Captioner as Trained;
+use metalens_trainer::corpus::{self, Format};
+use metalens_trainer::evaluate::evaluate;
+use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
+use metalens_trainer::onnx::Precision;
+use metalens_trainer::pretrain::{self, Outcome, Start};
+
+fn flat(tensor: &Tensor) -> Vec<f32> {
+    tensor.flatten_all().unwrap().to_vec1().unwrap()
+}
+
+fn assert_close(what: &str, trained: &[f32], exported: &[f32]) {
+    assert_eq!(trained.len(), exported.len(), "{what}");
+    let worst = trained.iter().zip(exported).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-4, "{what} differs by {worst}");
+}
+
+#[test]
+fn candle_and_the_exported_graphs_agree_to_1e_4_at_every_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    tiny::train(&small, 2).unwrap();
+    let out = folder.path().join("bundle");
+    tiny::export(&small, &out, Precision::F32).unwrap();
+    let bundle = Bundle::open(&out).unwrap();
+    let Graphs { mut encoder, mut decoder, mut head } = Graphs::open(&bundle).unwrap();
+
+    let (parameters, vocabulary) = tiny::trained(&small).unwrap();
+    let trained = Trained::new(&parameters);
+    let (trunk, shape) = tiny::trunk();
+    let mut trunk = Graph::load(
+        &trunk,
+        "trunk",
+        &[Input::F32("image", &[1, 3, 56, 56])],
+        &[Output("features", &[1, shape.positions(), shape.channels])],
+    )
+    .unwrap()
+    .session()
+    .unwrap();
+    let mut preprocessor = metalens::vision::Preprocessor::new(shape.preprocessing.clone());
+    for kind in 0..drawing::KINDS {
+        let picture = drawing::picture(kind, 3);
+        trunk.set(0, preprocessor.run(&picture)).unwrap();
+        trunk.run().unwrap();
+        encoder.set(0, preprocessor.run(&picture)).unwrap();
+        encoder.run().unwrap();
+        let features = Tensor::from_slice(
+            trunk.output(0).unwrap(),
+            (1, shape.positions(), shape.channels),
+            &candle_core::Device::Cpu,
+        )
+        .unwrap();
+        let encoded = trained.encode(&features, &mut None).unwrap();
+        assert_close("tokens", &flat(&encoded.tokens), encoder.output(0).unwrap());
+        assert_close("keys", &flat(&encoded.keys), encoder.output(1).unwrap());
+        assert_close("initial state", &flat(&encoded.state), encoder.output(2).unwrap());
+
+        let mut state = encoded.state.clone();
+        decoder.set(2, encoder.output(0).unwrap()).unwrap();
+        decoder.set(3, encoder.output(1).unwrap()).unwrap();
+        let caption = vocabulary.encode(&drawing::captions(kind)[1], 12);
+        for word in [&[1], caption.as_slice()].concat() {
+            let step = trained.step(&[word], &state, &encoded, &[0]).unwrap();
+            let logits = flat(&trained.head(&step.z, &mut None).unwrap());
+            decoder.set_i64(0, &[i64::from(word)]).unwrap();
+            decoder.set(1, &flat(&state)).unwrap();
+            decoder.run().unwrap();
+            head.set(0, decoder.output(1).unwrap()).unwrap();
+            head.run().unwrap();
+            assert_close("state", &flat(&step.state), decoder.output(0).unwrap());
+            assert_close("z", &flat(&step.z), decoder.output(1).unwrap());
+            assert_close("attention", &flat(&step.attention), decoder.output(2).unwrap());
+            // Behind the words stand the slots, which the trainer does not have.
+            assert_close("logits", &logits, &head.output(0).unwrap()[..logits.len()]);
+            state = step.state;
+        }
+    }
+}
+
+#[test]
+fn the_tiny_captioner_learns_its_pictures_and_says_so_from_either_precision() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    tiny::train(&small, 25).unwrap();
+    let dev = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let dev: Vec<_> = dev.split(corpus::Split::Dev).collect();
+    let mut said = Vec::new();
+    for (name, precision) in [("full", Precision::F32), ("half", Precision::F16)] {
+        let out = folder.path().join(name);
+        tiny::export(&small, &out, precision).unwrap();
+        let evaluation = evaluate(&out, None, &dev, 2, &AtomicBool::new(false)).unwrap();
+        // A captioner that does not look says the same of all eight kinds, and has no more than 0.5.
+        assert!(evaluation.scores.bleu4 > 0.75, "{}", evaluation.scores);
+        said.push(evaluation.captions.into_iter().map(|c| c.caption).collect::<Vec<_>>());
+    }
+    assert_eq!(said[0], said[1]);
+    // A slot that no word has taken, and the special tokens, are never said.
+    let mut captioner = Captioner::open(&folder.path().join("full"), Options { beam: Some(5) }).unwrap();
+    let caption = captioner.caption(&drawing::picture(1, 2)).unwrap();
+    assert!(caption.words.iter().all(|word| !word.word.starts_with('<')), "{}", caption.text());
+}
+
+fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files: Vec<(String, Vec<u8>)> = ["epoch-001", "epoch-002", "epoch-003", "best"]
+        .iter()
+        .map(|name| {
+            let name = format!("{name}.safetensors");
+            (name.clone(), std::fs::read(folder.join(name)).unwrap())
+        })
+        .collect();
+    // Times differ; the scores must not.
+    let curve = std::fs::read_to_string(folder.join("curve.csv")).unwrap();
+    let rows = curve.lines().map(|line| line.rsplitn(3, ',').last().unwrap().to_owned());
+    files.push(("curve.csv".into(), rows.collect::<Vec<_>>().join("\n").into_bytes()));
+    files
+}
+
+#[test]
+fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut small = tiny::prepare(folder.path()).unwrap();
+    tiny::train(&small, 3).unwrap();
+    let whole = files(&small.run);
+
+    small.run = folder.path().join("interrupted");
+    let config = tiny::config(&small.data, 3);
+    let stop = AtomicBool::new(false);
+    let mut start = Start::Anew;
+    // Stopped after a random while, again and again; at least once.
+    let mut interruptions = 0;
+    loop {
+        let outcome = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                std::thread::sleep(std::time::Duration::from_millis(30 + 25 * interruptions));
+                stop.store(true, Ordering::Relaxed);
+            });
+            pretrain::run(&config, &small.run, start, &stop).unwrap()
+        });
+        stop.store(false, Ordering::Relaxed);
+        start = Start::Resume;
+        match outcome {
+            Outcome::Interrupted => interruptions += 1,
+            Outcome::Finished => break,
+        }
+    }
+    assert!(interruptions > 0, "the run was too fast to be interrupted");
+    for ((name, expected), (_, found)) in whole.iter().zip(files(&small.run)) {
+        assert!(*expected == found, "{name} differs after {interruptions} interruptions");
+    }
+}
+
+#[test]
+fn pictures_that_cannot_be_used_are_listed_and_training_goes_on_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let images = small.corpus.join("images");
+    std::fs::write(images.join("0-01.png"), b"").unwrap();
+    std::fs::write(images.join("1-01.png"), b"this is no picture").unwrap();
+    let whole = std::fs::read(images.join("2-01.png")).unwrap();
+    std::fs::write(images.join("2-01.png"), &whole[..whole.len() / 2]).unwrap();
+    std::fs::remove_file(images.join("3-01.png")).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    assert_eq!(corpus.missing().collect::<Vec<_>>(), ["3-01.png"]);
+
+    let (_, shape) = tiny::trunk();
+    let options = PrepareOptions {
+        trunk: folder.path().join("trunk.onnx"),
+        shape,
+        out: folder.path().join("again"),
+        mirrored: false,
+        threads: 2,
+    };
+    let Prepared::Finished { usable, rejected } =
+        features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap()
+    else {
+        panic!("nobody interrupted it")
+    };
+    let names: Vec<&str> = rejected.iter().map(|r| r.name.as_str()).collect();
+    assert_eq!(names, ["0-01.png", "1-01.png", "2-01.png"]);
+    assert_eq!(usable, corpus.pictures.len() - 3);
+    assert!(rejected[0].reason.contains("empty") && rejected[2].reason.contains("ends early"));
+
+    let config = pretrain::config::Config {
+        regularisation: pretrain::config::Regularisation { flip: false, ..Default::default() },
+        ..tiny::config(&options.out, 1)
+    };
+    let outcome = pretrain::run(&config, &small.run, Start::Anew, &AtomicBool::new(false)).unwrap();
+    assert_eq!(outcome, Outcome::Finished);
+}
+
+#[test]
+fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let first = std::fs::read(small.data.join("features.f16")).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let (bytes, shape) = tiny::trunk();
+    let trunk = folder.path().join("trunk.onnx");
+    let options =
+        PrepareOptions { trunk: trunk.clone(), shape, out: small.data.clone(), mirrored: true, threads: 1 };
+
+    // As after a power cut: some pictures are marked as not done, and their rows are garbage.
+    let mut status = std::fs::read(small.data.join("status.bin")).unwrap();
+    status[3..9].fill(0);
+    std::fs::write(small.data.join("status.bin"), &status).unwrap();
+    let row = first.len() / status.len();
+    let mut torn = first.clone();
+    torn[3 * row..9 * row].fill(0xaa);
+    std::fs::write(small.data.join("features.f16"), &torn).unwrap();
+    assert!(Features::open(&small.data).unwrap_err().to_string().contains("6 of 72 pictures"));
+
+    // Stopped at once: nothing is lost; then to the end.
+    let stopped = features::prepare(&corpus, &options, &AtomicBool::new(true)).unwrap();
+    assert_eq!(stopped, Prepared::Interrupted { pending: 6 });
+    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
+    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
+
+    // A finished folder is not computed again: a mark in a done row survives.
+    torn = first.clone();
+    torn[0] ^= 1;
+    std::fs::write(small.data.join("features.f16"), &torn).unwrap();
+    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
+    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == torn);
+
+    // Another trunk, if only by its hash, makes everything anew.
+    let mut other = bytes;
+    let producer = other.windows(8).position(|w| w == b"metalens").unwrap();
+    other[producer] = b'M';
+    std::fs::write(&trunk, other).unwrap();
+    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
+    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
+}

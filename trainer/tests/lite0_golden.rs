@@ -1,0 +1,99 @@
+//! The imported EfficientNet-Lite0 computes what the published checkpoint computes in PyTorch
+//! (`golden/lite0/make_golden.py`).
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use metalens::engine::{Graph, Input, Output};
+use metalens_models::{Bundle, file};
+use metalens_trainer::encoder::{self, Output as Ending, checkpoint};
+use metalens_trainer::onnx::{GraphBuilder, Precision};
+
+const SIDE: usize = 224;
+
+fn golden(name: &str) -> Vec<f32> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/lite0").join(name);
+    let bytes = std::fs::read(path).unwrap();
+    bytes.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()
+}
+
+fn wave(number: usize) -> Vec<f32> {
+    let mut pixels = Vec::with_capacity(3 * SIDE * SIDE);
+    for c in 0..3 {
+        for y in 0..SIDE {
+            for x in 0..SIDE {
+                let phase = 0.05 * (number + 1) as f64 * x as f64 + 0.03 * y as f64 + f64::from(c);
+                pixels.push(phase.sin() as f32);
+            }
+        }
+    }
+    pixels
+}
+
+fn run(graph: &[u8], output: Output, number: usize) -> Vec<f32> {
+    let image = Input::F32("image", &[1, 3, SIDE, SIDE]);
+    let mut session = Graph::load(graph, "lite0", &[image], &[output]).unwrap().session().unwrap();
+    session.set(0, &wave(number)).unwrap();
+    session.run().unwrap();
+    session.output(0).unwrap().to_vec()
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// The checkpoint's file, from METALENS_CHECKPOINT.
+fn published() -> Option<PathBuf> {
+    let path = std::env::var_os("METALENS_CHECKPOINT").map(PathBuf::from);
+    if path.is_none() {
+        println!("skipped: METALENS_CHECKPOINT names no efficientnet-lite0-57934424.pth");
+    }
+    path
+}
+
+#[test]
+fn the_classifiers_logits_equal_the_published_checkpoints() {
+    let Some(path) = published() else { return };
+    let weights = checkpoint::read(&path).unwrap();
+    let graph = encoder::write(&weights, Ending::Classifier, Precision::F32).unwrap();
+    let expected = golden("logits.f32");
+    for number in 0..3 {
+        let logits = run(&graph, Output("logits", &[1, 1000]), number);
+        let difference = largest_difference(&logits, &expected[number * 1000..][..1000]);
+        assert!(difference < 1e-3, "picture {number}: {difference}");
+    }
+}
+
+#[test]
+fn a_cut_checkpoint_is_refused_in_one_line() {
+    let Some(path) = published() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let cut = folder.path().join("cut.pth");
+    let whole = std::fs::read(path).unwrap();
+    for length in [10, 1000, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(&cut, &whole[..length]).unwrap();
+        let error = checkpoint::read(&cut).unwrap_err().to_string();
+        assert!(error.contains("cut.pth") && error.lines().count() == 1, "{error}");
+    }
+}
+
+/// The bundle's encoder holds the same trunk, rounded to half precision.
+#[test]
+fn the_committed_bundles_trunk_has_the_published_features() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0");
+    let bytes = Bundle::open(&folder).unwrap().read(file::ENCODER).unwrap();
+    let mut graph = GraphBuilder::extend(&bytes, "trunk", Precision::F32).unwrap();
+    graph.output("features", &[1.into(), 49.into(), 1280.into()]);
+    let graph = graph.finish();
+    let expected = golden("features.f32");
+    for number in 0..3 {
+        let features = run(&graph, Output("features", &[1, 49, 1280]), number);
+        let mean: Vec<f32> = (0..1280)
+            .map(|channel| features.iter().skip(channel).step_by(1280).sum::<f32>() / 49.0)
+            .collect();
+        let difference = largest_difference(&mean, &expected[number * 1280..][..1280]);
+        // Features lie in 0 … 6.
+        assert!(difference < 0.02, "picture {number}: {difference}");
+    }
+}

@@ -1,0 +1,64 @@
+//! `cargo xtask bench`.
+
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::run::{cargo, output, python, root, run, target};
+
+/// As in a real run: 32 pictures with five captions each.
+const PICTURES: &str = "32";
+const CAPTIONS: &str = "5";
+
+/// Our training steps and PyTorch's, in turn, with the same number of threads.
+pub fn pretrain(data: &Path, threads: usize, rounds: usize, steps: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(rounds > 0, "--rounds needs 1 or more");
+    let data = data.canonicalize().with_context(|| data.display().to_string())?;
+    let python = python(&["numpy", "torch"])?;
+    run(cargo().args(["build", "--quiet", "--package", "metalens-trainer", "--example", "pretrain-steps"]))?;
+    let ours = target().join("debug/examples/pretrain-steps");
+    let words = target().join("pretrain-words.txt");
+    let (steps, threads) = (steps.to_string(), threads.to_string());
+    let mut rates = (Vec::new(), Vec::new());
+    println!("pictures a second   candle   PyTorch   ratio");
+    for round in 1..=rounds {
+        let mut command = Command::new(&ours);
+        // candle's own threads would compete with the shards'.
+        command.env("RAYON_NUM_THREADS", "1").env("CANDLE_NUM_THREADS", "1").arg(&data);
+        let ours = rate(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words))?;
+        let mut command = Command::new(&python);
+        command.arg(root().join("trainer/benches/pretrain_torch.py")).arg(&data);
+        let theirs = rate(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words))?;
+        println!("round {round:<12}{ours:>8.1}{theirs:>10.1}{:>8.2}", ours / theirs);
+        rates.0.push(ours);
+        rates.1.push(theirs);
+    }
+    let (ours, theirs) = (median(rates.0), median(rates.1));
+    println!("{:18}{ours:>8.1}{theirs:>10.1}{:>8.2}", "median", ours / theirs);
+    Ok(())
+}
+
+/// The release build: stages, start-up, memory and size.
+pub fn captions() -> anyhow::Result<()> {
+    run(cargo().args(["build", "--quiet", "--release", "--package", "metalens"]))?;
+    let program = target().join("release/metalens");
+    let bytes = program.metadata().with_context(|| program.display().to_string())?.len();
+    run(Command::new(&program).current_dir(root()).arg("bench"))?;
+    println!("binary                {:>10.1} MiB", bytes as f64 / f64::from(1 << 20));
+    Ok(())
+}
+
+/// The field `pictures_per_second` of the one JSON object that the program prints.
+fn rate(command: &mut Command) -> anyhow::Result<f64> {
+    let text = output(command)?;
+    let field =
+        text.split("\"pictures_per_second\":").nth(1).with_context(|| format!("no rate in {text:?}"))?;
+    let number = field.split([',', '}']).next().unwrap_or(field);
+    number.trim().parse().with_context(|| format!("no rate in {text:?}"))
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
