@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 
 use super::{BundleArgument, Outcome};
+use crate::language::MAX_BEAM;
 use crate::{Caption, Captioner, Options, Word, vision};
 
 #[derive(clap::Args)]
@@ -13,7 +14,7 @@ pub(super) struct Arguments {
     #[command(flatten)]
     bundle: BundleArgument,
     /// Hypotheses kept while searching; 1 is fastest. The bundle's own where not given.
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = beam_width)]
     beam: Option<usize>,
     /// Print one JSON object a picture.
     #[arg(long)]
@@ -34,6 +35,13 @@ struct Line<'a> {
     familiarity: Option<f32>,
     encoder_ms: f64,
     decoder_ms: f64,
+}
+
+fn beam_width(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(width @ 1..=MAX_BEAM) => Ok(width),
+        _ => Err(format!("give a number from 1 to {MAX_BEAM}")),
+    }
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {

@@ -79,9 +79,9 @@ mod tests {
         let folded = fold(&weights, "c", "n", [2, 1, 1, 1]).unwrap();
         // By hand, at x = 1.5: gamma (w x - mean) / sqrt(var + 0.001) + beta.
         let expected = [0.5 * (4.5 - 1.0) / 0.5 + 0.1, 2.0 * (-3.0 + 4.0) / 2.0 - 0.3];
-        for channel in 0..2 {
+        for (channel, expected) in expected.into_iter().enumerate() {
             let y = folded.weight[channel] * 1.5 + folded.bias[channel];
-            assert!((y - expected[channel]).abs() < 1e-6, "{y} {}", expected[channel]);
+            assert!((y - expected).abs() < 1e-6, "{y} {expected}");
         }
     }
 
