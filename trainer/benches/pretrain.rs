@@ -24,6 +24,7 @@ fn main() -> anyhow::Result<()> {
         data: PathBuf::from(arguments.first().context("the prepared folder is missing")?),
         seed: 0,
         shards: number(4)?,
+        device: Default::default(),
         objective: Default::default(),
         initial: None,
         model: Model::default(),

@@ -1,6 +1,6 @@
 //! `metalens-trainer export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens_models::Decoding;
@@ -66,8 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         },
         golden: &read(&arguments.golden)?,
         training: serde_json::json!({
-            "command": "pretrain",
-            "configuration": Config { data: PathBuf::new(), ..config },
+            "stages": stages(&config)?,
             "checkpoints": names,
             "pictures": features.index().pictures.len(),
         }),
@@ -79,4 +78,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     println!("says of {}: {:?}", arguments.golden.display(), manifest.golden.caption);
     Ok(())
+}
+
+/// The run's configuration, after those of the runs that it started from; paths mean nothing elsewhere.
+fn stages(config: &Config) -> anyhow::Result<Vec<serde_json::Value>> {
+    let mut stages = match config.initial.as_deref().and_then(Path::parent) {
+        Some(folder) => stages(&Config::read(&folder.join("run.toml"))?)?,
+        None => Vec::new(),
+    };
+    stages.push(serde_json::to_value(Config { data: PathBuf::new(), initial: None, ..config.clone() })?);
+    Ok(stages)
 }

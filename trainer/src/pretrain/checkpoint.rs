@@ -82,11 +82,11 @@ impl RunFolder {
     }
 
     /// Reads what [`Self::save`] wrote.
-    pub fn load(&self) -> anyhow::Result<(Parameters, AdamW, Progress)> {
+    pub fn load(&self, device: &Device) -> anyhow::Result<(Parameters, AdamW, Progress)> {
         let path = self.0.join(LATEST);
         let bytes = std::fs::read(&path)
             .with_context(|| format!("{}: no checkpoint to resume from", path.display()))?;
-        load(&bytes).with_context(|| format!("{}: not a checkpoint of this version", path.display()))
+        load(&bytes, device).with_context(|| format!("{}: not a checkpoint of this version", path.display()))
     }
 
     /// Writes the averaged parameters of an epoch; of the best one twice.
@@ -113,19 +113,23 @@ impl RunFolder {
 }
 
 /// The running averages as parameters.
-pub(super) fn average(parameters: &Parameters, optimiser: &AdamW) -> candle_core::Result<Parameters> {
+pub(super) fn average(
+    parameters: &Parameters,
+    optimiser: &AdamW,
+    device: &Device,
+) -> candle_core::Result<Parameters> {
     let tensors = parameters
         .iter()
         .zip(&optimiser.memory)
         .map(|((name, var), memory)| {
-            let tensor = Tensor::from_slice(&memory.average, var.shape(), &Device::Cpu)?;
+            let tensor = Tensor::from_slice(&memory.average, var.shape(), var.device())?;
             Ok((name.to_owned(), tensor))
         })
         .collect::<candle_core::Result<_>>()?;
-    Parameters::from_tensors(parameters.sizes, &tensors, DType::F32, &Device::Cpu)
+    Parameters::from_tensors(parameters.sizes, &tensors, DType::F32, device)
 }
 
-fn load(bytes: &[u8]) -> anyhow::Result<(Parameters, AdamW, Progress)> {
+fn load(bytes: &[u8], device: &Device) -> anyhow::Result<(Parameters, AdamW, Progress)> {
     let (_, header) = SafeTensors::read_metadata(bytes)?;
     let text = header.metadata().as_ref().context("no metadata")?;
     let field = |name: &str| text.get(name).with_context(|| format!("no metadata field {name}"));
@@ -142,10 +146,10 @@ fn load(bytes: &[u8]) -> anyhow::Result<(Parameters, AdamW, Progress)> {
     for name in file.names() {
         if let Some(short) = name.strip_prefix("parameter.") {
             let (shape, data) = read(name)?;
-            tensors.insert(short.to_owned(), Tensor::from_vec(data, shape, &Device::Cpu)?);
+            tensors.insert(short.to_owned(), Tensor::from_vec(data, shape, device)?);
         }
     }
-    let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, &Device::Cpu)?;
+    let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, device)?;
     let memory = parameters
         .iter()
         .map(|(name, _)| {

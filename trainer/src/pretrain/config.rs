@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use candle_core::Device;
 use serde::{Deserialize, Serialize};
 
 /// Everything that decides a training run; written beside its checkpoints.
@@ -17,6 +18,9 @@ pub struct Config {
     /// gives another, equally good, run.
     #[serde(default = "two")]
     pub shards: usize,
+    /// What computes.
+    #[serde(default)]
+    pub device: ComputeDevice,
     /// What is learned from: what people said, or rewards for what the captioner says itself.
     #[serde(default)]
     pub objective: Objective,
@@ -42,6 +46,30 @@ pub struct Config {
 
 fn two() -> usize {
     2
+}
+
+/// What computes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ComputeDevice {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU; needs a trainer built with `--features cuda`.
+    Cuda,
+}
+
+impl ComputeDevice {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// When there is no such device, or this program was built without it.
+    pub fn open(self) -> candle_core::Result<Device> {
+        match self {
+            Self::Cpu => Ok(Device::Cpu),
+            Self::Cuda => Device::new_cuda(0),
+        }
+    }
 }
 
 /// What the captioner learns from.

@@ -1,5 +1,6 @@
 //! Training and validation pictures of a run, and the batches made of them.
 
+use anyhow::Context;
 use candle_core::{Device, Tensor};
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
@@ -22,6 +23,8 @@ struct Sample {
 /// The pictures that a run learns from and chooses by.
 pub(super) struct Dataset {
     features: Features,
+    /// Where batches go.
+    pub device: Device,
     pub vocabulary: TrainingVocabulary,
     training: Vec<Sample>,
     /// Places of the held-out pictures in the prepared folder.
@@ -81,7 +84,8 @@ impl Dataset {
             })
             .filter(|sample| !sample.captions.is_empty())
             .collect();
-        Ok(Self { features, vocabulary, training, validation })
+        let device = config.device.open().context("device")?;
+        Ok(Self { features, device, vocabulary, training, validation })
     }
 
     pub fn features(&self) -> &Features {
@@ -123,7 +127,7 @@ impl Dataset {
             let view = if mirror { rng.random_range(0..index.views) } else { 0 };
             self.features.extend(self.training[sample].picture, view, &mut pixels);
         }
-        Tensor::from_vec(pixels, (samples.len(), index.trunk.positions(), index.trunk.channels), &Device::Cpu)
+        Tensor::from_vec(pixels, (samples.len(), index.trunk.positions(), index.trunk.channels), &self.device)
     }
 
     /// One shard of a training batch.
@@ -165,7 +169,7 @@ impl Dataset {
         let captions: Vec<&[u32]> = captions.iter().map(Vec::as_slice).collect();
         let index = self.features.index();
         let shape = (places.len(), index.trunk.positions(), index.trunk.channels);
-        let features = Tensor::from_vec(pixels, shape, &Device::Cpu)?;
+        let features = Tensor::from_vec(pixels, shape, &self.device)?;
         Ok(Batch::new(features, &picture_of_row, PackedCaptions::new(&captions, START, END)))
     }
 }

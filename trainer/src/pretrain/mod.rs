@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use anyhow::Context;
-use candle_core::{DType, Device, Tensor};
+use candle_core::{DType, Tensor};
 use indicatif::{ProgressBar, ProgressStyle};
 use rand_chacha::ChaCha8Rng;
 use rayon::ThreadPool;
@@ -148,10 +148,10 @@ impl<'a> Trainer<'a> {
             vocabulary: dataset.vocabulary.len(),
         };
         let parameters = match &config.initial {
-            None => Parameters::new(sizes, config.seed, DType::F32, &Device::Cpu)?,
+            None => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?,
             Some(path) => {
                 anyhow::ensure!(path.is_file(), "initial: {}: no such checkpoint", path.display());
-                Parameters::load(path, &Device::Cpu).with_context(|| path.display().to_string())?
+                Parameters::load(path, &dataset.device).with_context(|| path.display().to_string())?
             }
         };
         anyhow::ensure!(
@@ -164,7 +164,7 @@ impl<'a> Trainer<'a> {
     }
 
     fn resume(config: &'a Config, dataset: &'a Dataset, folder: &RunFolder) -> anyhow::Result<Self> {
-        let (parameters, optimiser, progress) = folder.load()?;
+        let (parameters, optimiser, progress) = folder.load(&dataset.device)?;
         anyhow::ensure!(
             parameters.sizes.vocabulary == dataset.vocabulary.len(),
             "{}: the checkpoint knows {} words, the data now gives {}; the prepared folder has changed",
@@ -343,7 +343,7 @@ impl<'a> Trainer<'a> {
 
     /// Validates the running average, and writes checkpoints and curves.
     fn finish_epoch(&mut self, folder: &RunFolder) -> anyhow::Result<()> {
-        let average = checkpoint::average(&self.parameters, &self.optimiser)?;
+        let average = checkpoint::average(&self.parameters, &self.optimiser, &self.dataset.device)?;
         let max_words = self.config.vocabulary.max_words;
         let validated = validate::validate(&average, self.dataset, max_words)?;
         let progress = &mut self.progress;
