@@ -189,9 +189,14 @@ fn a_damaged_bundle_is_refused_with_the_files_name() {
 }
 
 #[test]
-fn wrong_usage_exits_with_2() {
-    for arguments in [&["caption"][..], &["caption", "--beam", "0", "a.jpg"], &["sing"]] {
-        assert_eq!(run(arguments).status.code(), Some(2), "{arguments:?}");
+fn wrong_usage_exits_with_2_and_one_line() {
+    for (arguments, named) in
+        [(&["caption"][..], "<IMAGE>"), (&["caption", "--beam", "0", "a.jpg"], "--beam"), (&["sing"], "sing")]
+    {
+        let output = run(arguments);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+        let error = error_line(&output);
+        assert!(error.contains(named) && error.contains("--help"), "{error}");
     }
 }
 

@@ -12,10 +12,15 @@ fn run(arguments: &[&str]) -> Output {
         .unwrap()
 }
 
-/// Runs a command that must fail, and returns its last line on standard error.
+/// Runs a command that must fail at its work, and returns its last line on standard error.
 fn error_of(arguments: &[&str]) -> String {
+    error_with(1, arguments)
+}
+
+/// Runs a command that must exit with `code`, and returns its last line on standard error.
+fn error_with(code: i32, arguments: &[&str]) -> String {
     let output = run(arguments);
-    assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+    assert_eq!(output.status.code(), Some(code), "{arguments:?}");
     let text = String::from_utf8(output.stderr).unwrap();
     let last = text.lines().last().unwrap().to_owned();
     assert!(last.starts_with("metalens-trainer: "), "{text}");
@@ -94,10 +99,10 @@ fn pretrain_names_what_its_configuration_lacks() {
     let config = folder.path().join("run.toml");
     let run_folder = folder.path().join("run");
     let pretrain = ["pretrain", "--config", text(&config), "--run", text(&run_folder)];
-    assert!(error_of(&pretrain).contains("run.toml"));
+    assert!(error_with(2, &pretrain).contains("run.toml"));
     std::fs::write(&config, "seed = 1\n").unwrap();
-    assert!(error_of(&pretrain).contains("missing field `data`"));
+    assert!(error_with(2, &pretrain).contains("missing field `data`"));
     std::fs::write(&config, "data = \"no/such/folder\"\n").unwrap();
     assert!(error_of(&pretrain).contains("no/such/folder/pictures.json"));
-    assert!(error_of(&["pretrain", "--resume", "--run", text(&run_folder)]).contains("run.toml"));
+    assert!(error_with(2, &["pretrain", "--resume", "--run", text(&run_folder)]).contains("run.toml"));
 }

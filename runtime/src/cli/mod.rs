@@ -6,11 +6,14 @@ mod bench;
 mod bundle_path;
 mod caption;
 mod doctor;
+mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+
+pub use usage::{WRONG_USAGE, parse};
 
 /// Captions pictures on a small device.
 #[derive(Parser)]
@@ -44,7 +47,11 @@ enum Outcome {
 /// Runs the command that the user asked for.
 #[must_use]
 pub fn main() -> ExitCode {
-    let result = match Command::parse() {
+    let command = match parse() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    let result = match command {
         Command::Caption(arguments) => caption::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),

@@ -13,6 +13,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::Parser;
+use metalens::cli::WRONG_USAGE;
+use metalens_trainer::pretrain::config::ConfigError;
 
 /// Meta-learns image captioners and exports them for small devices.
 #[derive(Parser)]
@@ -32,9 +34,13 @@ enum Command {
     Score(score::Arguments),
 }
 
-/// Runs the command that the user asked for. Exit codes: 0 done, 1 the work failed, 2 wrong usage.
+/// Runs the command that the user asked for. Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration.
 pub fn main() -> ExitCode {
-    let result = match Command::parse() {
+    let command = match metalens::cli::parse() {
+        Ok(command) => command,
+        Err(code) => return code,
+    };
+    let result = match command {
         Command::ImportEncoder(arguments) => import_encoder::run(&arguments),
         Command::Prepare(arguments) => prepare::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),
@@ -51,7 +57,7 @@ pub fn main() -> ExitCode {
                 .filter_map(|cause| cause.to_string().lines().next().map(str::to_owned))
                 .collect();
             eprintln!("metalens-trainer: {}", causes.join(": "));
-            ExitCode::FAILURE
+            if error.is::<ConfigError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }
