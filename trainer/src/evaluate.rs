@@ -1,6 +1,6 @@
 //! Captions the pictures of a corpus with a bundle, as a device would, and scores the captions.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context;
@@ -10,7 +10,7 @@ use metalens::{Captioner, Options, vision};
 use serde::Serialize;
 
 use crate::corpus::Picture;
-use crate::score::{Sample, Scores, score};
+use crate::score::{self, Sample, Scores};
 
 /// A picture's caption beside what people said.
 #[derive(Clone, Debug, Serialize)]
@@ -21,6 +21,11 @@ pub struct Captioned {
     pub caption: String,
     /// The references, as they were scored: lower-case words.
     pub captions: Vec<String>,
+    /// CIDEr-D of this caption, with the document frequencies of all references.
+    pub cider: f64,
+    /// The picture's file.
+    #[serde(skip)]
+    pub path: PathBuf,
 }
 
 /// What came of it.
@@ -85,6 +90,8 @@ pub fn evaluate(
                 id: picture.name.clone(),
                 caption,
                 captions: picture.captions.iter().map(|text| words(text).join(" ")).collect(),
+                cider: 0.0,
+                path: picture.path.clone(),
             }),
             Err(reason) => rejected.push((picture.name.clone(), reason)),
         }
@@ -93,6 +100,9 @@ pub fn evaluate(
         .iter()
         .map(|c| Sample { hypothesis: c.caption.clone(), references: c.captions.clone() })
         .collect();
-    let scores = score(&samples).context("no picture could be captioned")?;
+    let scores = score::score(&samples).context("no picture could be captioned")?;
+    for (caption, cider) in captions.iter_mut().zip(score::cider_of_each(&samples)) {
+        caption.cider = cider;
+    }
     Ok(Evaluation { scores, captions, rejected })
 }

@@ -3,7 +3,7 @@
 //! The modules, in the order in which data flows: [`corpus`] reads captioned pictures; [`encoder`] turns the published
 //! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
 //! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`evaluate`] captions a
-//! corpus with it, and [`score`] judges the captions.
+//! corpus with it, [`score`] judges the captions, and [`sheet`] shows them beside their pictures.
 
 pub mod captioner;
 pub mod corpus;
@@ -14,4 +14,5 @@ pub mod features;
 pub mod onnx;
 pub mod pretrain;
 pub mod score;
+pub mod sheet;
 pub mod vocabulary;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use metalens_trainer::corpus::{self, Format, Split};
 use metalens_trainer::evaluate::evaluate;
+use metalens_trainer::sheet::contact_sheet;
 
 /// Captions a split of a corpus with a bundle, as a device would, and scores the captions.
 #[derive(clap::Args)]
@@ -27,6 +28,9 @@ pub struct Arguments {
     /// Write scores, captions and references into this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Write a page with every picture, its caption and what people said, worst first, into this file.
+    #[arg(long, value_name = "FILE.html")]
+    sheet: Option<PathBuf>,
     /// Pictures worked on at a time; all cores where not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -51,6 +55,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&evaluation)?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = &arguments.sheet {
+        let title = format!("{} on {}", arguments.bundle.display(), arguments.data.display());
+        let page = contact_sheet(&title, &evaluation)?;
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

@@ -112,18 +112,23 @@ pub fn score(samples: &[Sample]) -> Result<Scores, ScoreError> {
         return Err(ScoreError::NoReference(place.to_string()));
     }
     let [bleu1, bleu2, bleu3, bleu4] = bleu::bleu(samples);
-    let mut cider = CiderScorer::new(samples.iter().map(|sample| sample.references.as_slice()));
     let count = samples.len() as f64;
     let rouge_l = samples.iter().map(rouge::rouge_l).sum::<f64>() / count;
-    let cider = samples
+    let cider = cider_of_each(samples).iter().sum::<f64>() / count;
+    Ok(Scores { bleu1, bleu2, bleu3, bleu4, rouge_l, cider })
+}
+
+/// CIDEr-D of every caption of a set, document frequencies from the set's own references.
+#[must_use]
+pub fn cider_of_each(samples: &[Sample]) -> Vec<f64> {
+    let mut scorer = CiderScorer::new(samples.iter().map(|sample| sample.references.as_slice()));
+    samples
         .iter()
         .map(|sample| {
-            let references = cider.references(&sample.references);
-            cider.score(&sample.hypothesis, &references)
+            let references = scorer.references(&sample.references);
+            scorer.score(&sample.hypothesis, &references)
         })
-        .sum::<f64>()
-        / count;
-    Ok(Scores { bleu1, bleu2, bleu3, bleu4, rouge_l, cider })
+        .collect()
 }
 
 #[cfg(test)]
