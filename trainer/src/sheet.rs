@@ -57,7 +57,8 @@ pub fn contact_sheet(title: &str, evaluation: &Evaluation) -> anyhow::Result<Str
 
 fn thumbnail(path: &Path) -> anyhow::Result<Vec<u8>> {
     let picture = DynamicImage::from(vision::decode(&std::fs::read(path)?)?);
-    let small = if picture.width().max(picture.height()) > SIDE { picture.thumbnail(SIDE, SIDE) } else { picture };
+    let small =
+        if picture.width().max(picture.height()) > SIDE { picture.thumbnail(SIDE, SIDE) } else { picture };
     let mut bytes = Cursor::new(Vec::new());
     small.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY))?;
     Ok(bytes.into_inner())
@@ -79,15 +80,24 @@ mod tests {
         let captioned = |name: &str, caption: &str, cider| {
             let path = folder.path().join(name);
             image::RgbImage::new(600, 300).save(&path).unwrap();
-            Captioned { id: name.into(), caption: caption.into(), captions: vec!["a <b>".into()], cider, path }
+            Captioned {
+                id: name.into(),
+                caption: caption.into(),
+                captions: vec!["a <b>".into()],
+                cider,
+                path,
+            }
         };
-        let captions = vec![captioned("good.png", "a cat & a dog", 1.5), captioned("bad.png", "nothing", 0.25)];
+        let captions =
+            vec![captioned("good.png", "a cat & a dog", 1.5), captioned("bad.png", "nothing", 0.25)];
         let samples = [Sample { hypothesis: "a".into(), references: vec!["a".into()] }];
         let evaluation = Evaluation { scores: score(&samples).unwrap(), captions, rejected: Vec::new() };
         let page = contact_sheet("a sheet", &evaluation).unwrap();
         assert_eq!(page.matches("<img ").count(), 2);
         assert!(page.find("bad.png").unwrap() < page.find("good.png").unwrap());
-        assert!(page.contains("a cat &amp; a dog") && page.contains("a &lt;b&gt;") && !page.contains("<b>\""));
+        assert!(
+            page.contains("a cat &amp; a dog") && page.contains("a &lt;b&gt;") && !page.contains("<b>\"")
+        );
         let start = page.find("base64,").unwrap() + "base64,".len();
         let end = start + page[start..].find('"').unwrap();
         let picture = vision::decode(&STANDARD.decode(&page[start..end]).unwrap()).unwrap();

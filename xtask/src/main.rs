@@ -1,5 +1,6 @@
 //! Development tasks: `cargo xtask …`. Depends on no inference engine, so that it compiles in seconds.
 
+mod ablate;
 mod bench;
 mod parity;
 mod run;
@@ -15,6 +16,18 @@ enum Task {
     /// Measure against a reference, side by side in one run.
     #[command(subcommand)]
     Bench(Bench),
+    /// Train a configuration with one choice changed at a time, and print what each is worth on held-out pictures.
+    Ablate {
+        /// The configuration.
+        #[arg(long, default_value = "trainer/configs/flickr8k.toml")]
+        config: PathBuf,
+        /// Epochs of each run.
+        #[arg(long, default_value_t = 5)]
+        epochs: usize,
+        /// The folder for the runs.
+        #[arg(long, default_value = "runs/ablate")]
+        runs: PathBuf,
+    },
     /// Compare the runtime with onnxruntime on a bundle's graphs.
     Parity {
         /// The bundle.
@@ -56,6 +69,7 @@ fn main() -> ExitCode {
             bench::pretrain(&data, threads, rounds, steps)
         }
         Task::Bench(Bench::Captions) => bench::captions(),
+        Task::Ablate { config, epochs, runs } => ablate::ablate(&config, epochs, &runs),
         Task::Parity { bundle, data, count } => parity::parity(&bundle, &data, count),
     };
     match result {

@@ -11,6 +11,9 @@ pub struct Arguments {
     /// The configuration, a TOML file; with --resume the run's own is used.
     #[arg(long, required_unless_present = "resume", conflicts_with = "resume")]
     config: Option<PathBuf>,
+    /// Put another value in the place of the configuration's, such as schedule.epochs=3; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE", conflicts_with = "resume")]
+    set: Vec<String>,
     /// The folder for checkpoints and curves.
     #[arg(long)]
     run: PathBuf,
@@ -25,7 +28,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => (path, Start::Anew),
         None => (&own, Start::Resume),
     };
-    let config = Config::read(path)?;
+    let config = Config::read_with(path, &arguments.set)?;
     let stop = super::stop_on_ctrl_c()?;
     let folder = arguments.run.display();
     match pretrain::run(&config, &arguments.run, start, &stop)? {

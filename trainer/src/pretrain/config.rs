@@ -214,6 +214,14 @@ pub enum ConfigError {
         /// Line, column and reason, on one line.
         reason: String,
     },
+    /// A setting that was given beside the file is none.
+    #[error("--set {setting}: {reason}")]
+    Setting {
+        /// As it was given.
+        setting: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A value makes no sense.
     #[error("{path}: {key} = {value}: {rule}", path = path.display())]
     Value {
@@ -234,10 +242,30 @@ impl Config {
     /// # Errors
     /// When the file is unreadable, malformed, or holds a value out of range; the message names the key.
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
+        Self::read_with(path, &[])
+    }
+
+    /// Reads and checks a configuration in which some values are replaced: settings are `key=value`, such as
+    /// `schedule.epochs=3`, the value written as in TOML.
+    ///
+    /// # Errors
+    /// As [`Self::read`], and when a setting is none; the message names it.
+    pub fn read_with(path: &Path, settings: &[String]) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Io { path: path.to_owned(), source })?;
-        let config: Self = toml::from_str(&text)
-            .map_err(|error| ConfigError::Toml { path: path.to_owned(), reason: one_line(&error, &text) })?;
+        let malformed = |error: toml::de::Error| ConfigError::Toml {
+            path: path.to_owned(),
+            reason: one_line(&error, &text),
+        };
+        let mut config: Self = toml::from_str(&text).map_err(malformed)?;
+        let mut table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        for setting in settings {
+            let wrong = |reason: String| ConfigError::Setting { setting: setting.clone(), reason };
+            let given: toml::Table =
+                toml::from_str(setting).map_err(|error| wrong(error.message().into()))?;
+            replace(&mut table, given);
+            config = table.clone().try_into().map_err(|error| wrong(error.message().into()))?;
+        }
         config.check(path)?;
         Ok(config)
     }
@@ -295,6 +323,18 @@ impl Config {
     }
 }
 
+/// Puts every value of `given` in the place of the one in `table`.
+fn replace(table: &mut toml::Table, given: toml::Table) {
+    for (key, value) in given {
+        match (table.get_mut(&key), value) {
+            (Some(toml::Value::Table(old)), toml::Value::Table(new)) => replace(old, new),
+            (_, value) => {
+                table.insert(key, value);
+            }
+        }
+    }
+}
+
 /// TOML's errors span several lines with a drawing of the place; a line number says the same.
 fn one_line(error: &toml::de::Error, text: &str) -> String {
     let line = 1 + error.span().map_or(0, |span| text[..span.start.min(text.len())].matches('\n').count());
@@ -325,6 +365,30 @@ mod tests {
         let error = read("data = \"d\"\n[schedule]\nepoch = 3\n").unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("epoch"), "{error}");
         assert_eq!(error.lines().count(), 1);
+    }
+
+    #[test]
+    fn a_setting_replaces_one_value_and_a_wrong_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run.toml");
+        std::fs::write(&path, "data = \"d\"\n[schedule]\nepochs = 9\npictures = 8\n").unwrap();
+        let read = |settings: &[&str]| {
+            Config::read_with(&path, &settings.iter().map(|&s| s.to_owned()).collect::<Vec<_>>())
+        };
+        let config = read(&["schedule.epochs=3", "regularisation.flip = true"]).unwrap();
+        assert_eq!((config.schedule.epochs, config.schedule.pictures), (3, 8));
+        assert!(config.regularisation.flip);
+        for (setting, reason) in [
+            ("schedule.epoch=3", "unknown field"),
+            ("schedule.epochs=x", ""),
+            ("seed", ""),
+            ("shards=\"2\"", ""),
+        ] {
+            let error = read(&[setting]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("--set {setting}: ")) && error.contains(reason), "{error}");
+            assert_eq!(error.lines().count(), 1);
+        }
+        assert!(read(&["schedule.epochs=0"]).unwrap_err().to_string().contains("schedule.epochs = 0"));
     }
 
     #[test]
