@@ -15,6 +15,7 @@ use metalens_trainer::corpus::{self, Format};
 use metalens_trainer::evaluate::evaluate;
 use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
 use metalens_trainer::onnx::Precision;
+use metalens_trainer::pretrain::config::{Config, Objective};
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
@@ -127,26 +128,18 @@ fn files(folder: &Path) -> Vec<(String, Vec<u8>)> {
     files
 }
 
-#[test]
-fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
-    let folder = tempfile::tempdir().unwrap();
-    let mut small = tiny::prepare(folder.path()).unwrap();
-    tiny::train(&small, 3).unwrap();
-    let whole = files(&small.run);
-
-    small.run = folder.path().join("interrupted");
-    let config = tiny::config(&small.data, 3);
+/// Runs `config` into `folder`, stopped after a while, again and again; at least once.
+fn run_with_interruptions(config: &Config, folder: &Path) {
     let stop = AtomicBool::new(false);
     let mut start = Start::Anew;
-    // Stopped after a random while, again and again; at least once.
     let mut interruptions = 0;
     loop {
         let outcome = std::thread::scope(|scope| {
             scope.spawn(|| {
-                std::thread::sleep(std::time::Duration::from_millis(30 + 25 * interruptions));
+                std::thread::sleep(std::time::Duration::from_millis(25 * interruptions));
                 stop.store(true, Ordering::Relaxed);
             });
-            pretrain::run(&config, &small.run, start, &stop).unwrap()
+            pretrain::run(config, folder, start, &stop).unwrap()
         });
         stop.store(false, Ordering::Relaxed);
         start = Start::Resume;
@@ -156,8 +149,25 @@ fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
         }
     }
     assert!(interruptions > 0, "the run was too fast to be interrupted");
-    for ((name, expected), (_, found)) in whole.iter().zip(files(&small.run)) {
-        assert!(*expected == found, "{name} differs after {interruptions} interruptions");
+}
+
+#[test]
+fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let likelihood = tiny::config(&small.data, 3);
+    let rewards = Config {
+        objective: Objective::SelfCritical,
+        initial: Some(folder.path().join("likelihood/best.safetensors")),
+        ..likelihood.clone()
+    };
+    for (name, config) in [("likelihood", &likelihood), ("rewards", &rewards)] {
+        let (whole, interrupted) = (folder.path().join(name), folder.path().join(format!("{name}-again")));
+        pretrain::run(config, &whole, Start::Anew, &AtomicBool::new(false)).unwrap();
+        run_with_interruptions(config, &interrupted);
+        for ((file, expected), (_, found)) in files(&whole).iter().zip(files(&interrupted)) {
+            assert!(*expected == found, "{name}: {file} differs");
+        }
     }
 }
 
@@ -192,7 +202,7 @@ fn pictures_that_cannot_be_used_are_listed_and_training_goes_on_without_them() {
     assert_eq!(usable, corpus.pictures.len() - 3);
     assert!(rejected[0].reason.contains("empty") && rejected[2].reason.contains("ends early"));
 
-    let config = pretrain::config::Config {
+    let config = Config {
         regularisation: pretrain::config::Regularisation { flip: false, ..Default::default() },
         ..tiny::config(&options.out, 1)
     };

@@ -1,8 +1,8 @@
 //! CIDEr-D (Vedantam, Zitnick and Parikh 2015, equations 1 to 5 and section 4.3), as pycocoevalcap's `Cider` computes it.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
-use super::ngrams::{MOST, NGram, Numbering, count, length};
+use super::ngrams::{MOST, NGram, Numbering, Runs, count, length};
 
 /// Standard deviation of the length penalty, in words.
 const SIGMA: f64 = 6.0;
@@ -11,7 +11,7 @@ const SIGMA: f64 = 6.0;
 pub struct CiderScorer {
     numbering: Numbering,
     /// Pictures in whose references a run stands.
-    document_frequency: HashMap<NGram, u32>,
+    document_frequency: Runs<u32>,
     /// Logarithm of the number of pictures.
     log_pictures: f64,
 }
@@ -21,7 +21,7 @@ pub struct References(Vec<Weighted>);
 
 /// A text as TF-IDF vectors, one for each length of runs.
 struct Weighted {
-    weights: [HashMap<NGram, f64>; MOST],
+    weights: [Runs<f64>; MOST],
     norms: [f64; MOST],
     /// Runs of two words, which is how pycocoevalcap measures length.
     pairs: f64,
@@ -31,7 +31,7 @@ impl CiderScorer {
     /// A scorer whose document frequencies come from each picture's references.
     pub fn new<'a>(pictures: impl Iterator<Item = &'a [String]>) -> Self {
         let mut numbering = Numbering::default();
-        let mut document_frequency = HashMap::new();
+        let mut document_frequency = Runs::default();
         let mut count_of_pictures = 0;
         for references in pictures {
             count_of_pictures += 1;

@@ -1,6 +1,7 @@
 //! Counting runs of one to four words.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, DefaultHasher};
 
 /// The longest run counted.
 pub(super) const MOST: usize = 4;
@@ -10,6 +11,10 @@ pub(super) type NGram = [u32; MOST];
 
 /// Stands behind a run's last word.
 const NONE: u32 = u32::MAX;
+
+/// What is known of each run. Unlike the standard library's own, the hasher has no random keys: sums over the runs are
+/// taken in the same order in every process, so that a resumed run's rewards are the same bit for bit.
+pub(super) type Runs<V> = HashMap<NGram, V, BuildHasherDefault<DefaultHasher>>;
 
 /// Numbers words, so that runs are small keys.
 #[derive(Debug, Default)]
@@ -31,8 +36,8 @@ impl Numbering {
 }
 
 /// How often each run of up to four words stands in a text.
-pub(super) fn count(words: &[u32]) -> HashMap<NGram, u32> {
-    let mut counts = HashMap::new();
+pub(super) fn count(words: &[u32]) -> Runs<u32> {
+    let mut counts = Runs::default();
     for length in 1..=MOST {
         for run in words.windows(length) {
             let mut key = [NONE; MOST];
