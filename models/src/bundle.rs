@@ -39,7 +39,10 @@ pub enum BundleError {
     /// A file of the bundle is missing.
     #[error("{path}: missing from the bundle; copy the bundle again", path = .0.display())]
     Missing(PathBuf),
-    /// A file of the bundle cannot be read, or is a folder.
+    /// A folder lies where a file of the bundle belongs.
+    #[error("{path}: a folder, where a file of the bundle belongs; copy the bundle again", path = .0.display())]
+    Folder(PathBuf),
+    /// A file of the bundle cannot be read.
     #[error("{path}: {source}", path = path.display())]
     Io {
         /// The file.
@@ -71,14 +74,14 @@ pub enum BundleError {
         /// The file.
         name: String,
     },
-    /// The manifest's id does not follow from its files.
-    #[error("{path}: id {found}, but its files make {expected}; the manifest was changed", path = path.display())]
+    /// The manifest's id does not follow from the rest of it.
+    #[error("{path}: id {found}, but the rest of it makes {expected}; the manifest was changed, copy the bundle again", path = path.display())]
     Id {
         /// The manifest.
         path: PathBuf,
         /// The id that stands there.
         found: BundleId,
-        /// The id that follows from the files listed.
+        /// The id that follows from the rest.
         expected: BundleId,
     },
     /// Two fields of the manifest contradict each other.
@@ -137,7 +140,10 @@ impl Bundle {
     /// When the folder is none, the manifest is missing or malformed, of another format version, or contradicts itself.
     pub fn open(folder: &Path) -> Result<Self, BundleError> {
         match folder.metadata() {
-            Err(_) => return Err(BundleError::NoFolder(folder.to_owned())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Err(BundleError::NoFolder(folder.to_owned()));
+            }
+            Err(source) => return Err(io_error(folder, source)),
             Ok(metadata) if !metadata.is_dir() => return Err(BundleError::NotAFolder(folder.to_owned())),
             Ok(_) => {}
         }
@@ -171,7 +177,11 @@ impl Bundle {
             name: name.to_owned(),
         })?;
         let mut opened = File::open(&path).map_err(|source| io_error(&path, source))?;
-        let found = opened.metadata().map_err(|source| io_error(&path, source))?.len();
+        let metadata = opened.metadata().map_err(|source| io_error(&path, source))?;
+        if metadata.is_dir() {
+            return Err(BundleError::Folder(path));
+        }
+        let found = metadata.len();
         let mut data = Vec::new();
         if found == entry.bytes {
             // A size that the manifest confirms is safe to reserve.
@@ -222,10 +232,6 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
             return Err(BundleError::Unlisted { path: path.to_owned(), name: name.to_owned() });
         }
     }
-    let expected = BundleId::of(&manifest.files);
-    if expected != manifest.id {
-        return Err(BundleError::Id { path: path.to_owned(), found: manifest.id.clone(), expected });
-    }
     let Shapes { state, token, word, feature, .. } = manifest.shapes;
     if feature != state + token + word {
         return Err(BundleError::Shape {
@@ -234,6 +240,10 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
             found: feature,
             expected: state + token + word,
         });
+    }
+    let expected = BundleId::of(manifest);
+    if expected != manifest.id {
+        return Err(BundleError::Id { path: path.to_owned(), found: manifest.id.clone(), expected });
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ pub const FORMAT_VERSION: u32 = 1;
 pub struct Manifest {
     /// Version of the layout, [`FORMAT_VERSION`].
     pub format: u32,
-    /// Follows from the files: see [`BundleId::of`].
+    /// Follows from everything else here: see [`BundleId::of`].
     pub id: BundleId,
     /// For people, such as `flickr8k-lite0`.
     pub name: String,
@@ -42,20 +42,19 @@ pub struct Manifest {
     pub golden: Golden,
 }
 
-/// A bundle's identity: two bundles with the same files have the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+/// A bundle's identity: two bundles that say and hold the same have the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BundleId(String);
 
 impl BundleId {
-    /// sha256 over a line `name size sha256` for every file, in the order of their names.
+    /// sha256 over the manifest as JSON without white space, its id empty. The manifest holds the hashes of all files, so
+    /// that one changed byte of any of them, or of the manifest, makes another id.
     #[must_use]
-    pub fn of(files: &BTreeMap<String, FileEntry>) -> Self {
-        let mut hash = Sha256::new();
-        for (name, entry) in files {
-            hash.update(format!("{name} {} {}\n", entry.bytes, entry.sha256));
-        }
-        Self(crate::bundle::hexadecimal(&hash.finalize()))
+    pub fn of(manifest: &Manifest) -> Self {
+        let manifest = Manifest { id: Self::default(), ..manifest.clone() };
+        let text = serde_json::to_vec(&manifest).expect("a manifest has no keys but strings");
+        Self(crate::bundle::hexadecimal(&Sha256::digest(text)))
     }
 }
 

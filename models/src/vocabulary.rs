@@ -54,6 +54,9 @@ pub enum VocabularyError {
         /// Its id.
         id: TokenId,
     },
+    /// No word can be said.
+    #[error("holds no word but special tokens and slots")]
+    Nothing,
     /// The slots are not the last words.
     #[error("{count} slots from {first} on do not end at the last word")]
     Slots {
@@ -101,7 +104,12 @@ impl Vocabulary {
         if slots.first.index().checked_add(slots.count) != Some(count) {
             return Err(VocabularyError::Slots { first: slots.first, count: slots.count });
         }
-        Ok(Self { words, ids, special })
+        let vocabulary = Self { words, ids, special };
+        let sayable = (0..slots.first.0).map(TokenId).filter(|&id| id != end && vocabulary.can_be_said(id));
+        if sayable.count() == 0 {
+            return Err(VocabularyError::Nothing);
+        }
+        Ok(vocabulary)
     }
 
     /// How many words there are, special tokens and slots included.
@@ -186,6 +194,12 @@ mod tests {
         assert_eq!(parse(b"a\nb c\n", 2), VocabularyError::NoWord(2));
         assert_eq!(parse(b"a\nb\na\n", 3), VocabularyError::Twice(1, 3));
         assert_eq!(parse(b"a\nb\n", 2), VocabularyError::Special { name: "end", id: TokenId(2) });
+        let two_slots = b"<padding>\n<start>\n<end>\n<unknown>\ns\nt\n";
+        let slots = SlotRange { first: TokenId(4), count: 2 };
+        assert_eq!(
+            Vocabulary::parse(two_slots, 6, SpecialTokens { slots, ..special() }),
+            Err(VocabularyError::Nothing)
+        );
         assert_eq!(parse(b"a\nb\nc\nd\ne\nf\n", 6), VocabularyError::Slots { first: TokenId(5), count: 2 });
     }
 }

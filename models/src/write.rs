@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use crate::{BundleId, FileEntry, Manifest, file};
+use crate::{Bundle, BundleError, BundleId, FileEntry, Manifest, file};
 
 /// Why a bundle could not be written.
 #[derive(Debug, thiserror::Error)]
@@ -43,27 +43,69 @@ pub fn write(
         .filter(|(name, _)| name.as_str() != file::MODEL_CARD)
         .map(|(name, data)| (name.clone(), FileEntry::of(data)))
         .collect();
-    manifest.id = BundleId::of(&manifest.files);
-    let text = serde_json::to_string_pretty(&manifest).map_err(|error| WriteError::Io {
-        path: folder.join(file::MANIFEST),
-        source: io::Error::other(error),
-    })?;
-
-    let temporary = folder.with_extension("new");
-    let io = |path: &Path| {
-        let path = path.to_owned();
-        move |source| WriteError::Io { path, source }
+    let manifest = Manifest { id: BundleId::of(&manifest), ..manifest };
+    let temporary = hidden_sibling(folder, "new");
+    std::fs::create_dir_all(&temporary).map_err(io_error(&temporary))?;
+    let write = || {
+        for (name, data) in files {
+            write_file(&temporary.join(name), data)?;
+        }
+        write_file(&temporary.join(file::MANIFEST), &text(&manifest))?;
+        std::fs::rename(&temporary, folder).map_err(io_error(folder))
     };
-    if temporary.exists() {
-        std::fs::remove_dir_all(&temporary).map_err(io(&temporary))?;
-    }
-    std::fs::create_dir_all(&temporary).map_err(io(&temporary))?;
-    let manifest_file = (file::MANIFEST.to_owned(), (text + "\n").into_bytes());
-    for (name, data) in files.iter().chain([(&manifest_file.0, &manifest_file.1)]) {
-        let path = temporary.join(name);
-        let mut opened = File::create(&path).map_err(io(&path))?;
-        opened.write_all(data).and_then(|()| opened.sync_all()).map_err(io(&path))?;
-    }
-    std::fs::rename(&temporary, folder).map_err(io(folder))?;
+    write().inspect_err(|_| {
+        // The error that is told is the one that stopped the writing.
+        let _ = std::fs::remove_dir_all(&temporary);
+    })?;
     Ok(manifest)
+}
+
+/// Writes what was measured on a bundle into its manifest, whole or not at all, in the place of what stands there under
+/// the same name.
+///
+/// # Errors
+/// When the bundle is refused or its manifest cannot be written.
+pub fn record_score(folder: &Path, name: &str, score: serde_json::Value) -> Result<Manifest, RecordError> {
+    let mut manifest = Bundle::open(folder)?.manifest().clone();
+    manifest.scores.insert(name.to_owned(), score);
+    let manifest = Manifest { id: BundleId::of(&manifest), ..manifest };
+    let path = folder.join(file::MANIFEST);
+    let temporary = hidden_sibling(&path, "new");
+    write_file(&temporary, &text(&manifest))?;
+    std::fs::rename(&temporary, &path).map_err(io_error(&path))?;
+    Ok(manifest)
+}
+
+/// Why a score could not be recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The bundle is refused.
+    #[error(transparent)]
+    Bundle(#[from] BundleError),
+    /// The manifest could not be written.
+    #[error(transparent)]
+    Write(#[from] WriteError),
+}
+
+/// A name beside `path` that nothing else has: hidden, with the process' number.
+#[must_use]
+pub fn hidden_sibling(path: &Path, purpose: &str) -> PathBuf {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    path.with_file_name(format!(".{name}.{}.{purpose}", std::process::id()))
+}
+
+fn text(manifest: &Manifest) -> Vec<u8> {
+    let mut text = serde_json::to_vec_pretty(manifest).expect("a manifest has no keys but strings");
+    text.push(b'\n');
+    text
+}
+
+fn write_file(path: &Path, data: &[u8]) -> Result<(), WriteError> {
+    let mut opened = File::create(path).map_err(io_error(path))?;
+    opened.write_all(data).and_then(|()| opened.sync_all()).map_err(io_error(path))
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WriteError {
+    let path = path.to_owned();
+    move |source| WriteError::Io { path, source }
 }

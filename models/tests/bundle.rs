@@ -10,7 +10,7 @@ use tempfile::TempDir;
 fn manifest() -> Manifest {
     Manifest {
         format: FORMAT_VERSION,
-        id: BundleId::of(&BTreeMap::new()),
+        id: BundleId::default(),
         name: "test".into(),
         files: BTreeMap::new(),
         preprocessing: Preprocessing { width: 32, height: 32, mean: [127.0; 3], std: [128.0; 3] },
@@ -115,7 +115,7 @@ fn a_folder_in_place_of_a_file_is_named() {
     std::fs::remove_file(path.join(file::DECODER)).unwrap();
     std::fs::create_dir(path.join(file::DECODER)).unwrap();
     let error = Bundle::open(&path).unwrap().read(file::DECODER).unwrap_err().to_string();
-    assert!(error.contains("decoder.onnx"), "{error}");
+    assert!(error.contains("decoder.onnx: a folder, where a file of the bundle belongs"), "{error}");
 }
 
 #[test]
@@ -131,6 +131,34 @@ fn a_changed_manifest_is_refused() {
     let (_folder, path) = written();
     edit_manifest(&path, "\"bytes\": 4", "\"bytes\": 5");
     assert!(open_error(&path).contains("the manifest was changed"));
+}
+
+#[test]
+fn a_manifest_with_any_one_bit_flipped_is_refused_unless_it_says_the_same() {
+    let (_folder, path) = written();
+    let manifest = Bundle::open(&path).unwrap().manifest().clone();
+    let whole = std::fs::read(path.join(file::MANIFEST)).unwrap();
+    for place in 0..whole.len() {
+        let mut flipped = whole.clone();
+        flipped[place] ^= 1 << (place % 7);
+        std::fs::write(path.join(file::MANIFEST), &flipped).unwrap();
+        if let Ok(bundle) = Bundle::open(&path) {
+            assert_eq!(*bundle.manifest(), manifest, "byte {place}");
+        }
+    }
+}
+
+#[test]
+fn a_recorded_score_stands_in_the_manifest_and_nothing_else_is_changed() {
+    let (_folder, path) = written();
+    let before = Bundle::open(&path).unwrap().manifest().clone();
+    let after = record_score(&path, "flickr8k", serde_json::json!({ "cider": 0.5 })).unwrap();
+    assert_ne!(after.id, before.id);
+    let read = Bundle::open(&path).unwrap().manifest().clone();
+    assert_eq!(read, after);
+    assert_eq!(read.scores["flickr8k"]["cider"], 0.5);
+    assert_eq!(Manifest { id: before.id.clone(), scores: BTreeMap::new(), ..read }, before);
+    assert!(record_score(&path.join("nowhere"), "x", serde_json::Value::Null).is_err());
 }
 
 #[test]
@@ -184,4 +212,11 @@ fn an_existing_folder_is_never_overwritten() {
     let (_folder, path) = written();
     let error = write(&path, manifest(), &BTreeMap::new()).unwrap_err().to_string();
     assert!(error.contains("exists already"), "{error}");
+    // Nor is one beside it, whatever its name.
+    let neighbour = path.with_extension("new");
+    std::fs::create_dir(&neighbour).unwrap();
+    std::fs::remove_dir_all(&path).unwrap();
+    write(&path, manifest(), &BTreeMap::new()).unwrap();
+    let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
+    assert_eq!(left.len(), 2, "{left:?}");
 }

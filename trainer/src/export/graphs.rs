@@ -169,8 +169,7 @@ const FREE_SLOT_BIAS: f32 = -1e4;
 /// head.onnx: `z` f32[N, feature] -> `logits` f32[N, vocabulary + slots].
 ///
 /// Its initializers `head.fc1.weight` [hidden, feature], `head.fc1.bias`, `head.fc2.weight` [vocabulary + slots,
-/// hidden] and `head.fc2.bias` are where adaptation starts; they are stored in full precision, because adaptation adds
-/// small steps to them.
+/// hidden] and `head.fc2.bias` are where adaptation starts.
 ///
 /// # Errors
 /// When a parameter cannot be read.

@@ -10,7 +10,7 @@ use candle_core::Device;
 use metalens::{Captioner, Options, vision};
 use metalens_models::{
     Bundle, BundleId, Decoding, FORMAT_VERSION, Golden, Manifest, Shapes, SlotRange, SpecialTokens, TokenId,
-    file,
+    WriteError, file,
 };
 
 pub use graphs::{GraphError, Positions, decoder, encoder, head};
@@ -34,7 +34,7 @@ pub struct Parts<'a> {
     pub vocabulary: &'a TrainingVocabulary,
     /// How many new words it can take.
     pub slots: usize,
-    /// How large weights of encoder and decoder are stored.
+    /// How large weights are stored.
     pub precision: Precision,
     /// How captions are searched for.
     pub decoding: Decoding,
@@ -68,11 +68,11 @@ pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
     .map(|(name, data)| (name.to_owned(), data))
     .collect();
 
-    // Written twice: the first bundle says what its golden picture shows.
-    let trial = out.with_extension("trial");
-    if trial.exists() {
-        std::fs::remove_dir_all(&trial).with_context(|| trial.display().to_string())?;
+    if out.exists() {
+        return Err(WriteError::Exists(out.to_owned()).into());
     }
+    // Written twice: the first bundle says what its golden picture shows.
+    let trial = metalens_models::hidden_sibling(out, "trial");
     let manifest = manifest(parts, words.len());
     metalens_models::write(&trial, manifest.clone(), &files)?;
     let golden = said(&trial, parts.golden);
@@ -93,12 +93,11 @@ fn said(bundle: &Path, picture: &[u8]) -> anyhow::Result<Golden> {
 
 fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
     let sizes = parts.parameters.sizes;
-    let files = BTreeMap::new();
     Manifest {
         format: FORMAT_VERSION,
-        id: BundleId::of(&files),
+        id: BundleId::default(),
         name: parts.name.to_owned(),
-        files,
+        files: BTreeMap::new(),
         preprocessing: parts.shape.preprocessing.clone(),
         shapes: Shapes {
             grid: parts.shape.grid,
