@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::Context;
 use metalens_models::Bundle;
 
-use super::{BundleArgument, Outcome};
+use super::{BundleArgument, Outcome, say};
 use crate::captioner::milliseconds;
 use crate::{Captioner, Options, vision};
 
@@ -17,8 +17,8 @@ pub(super) struct Arguments {
     #[command(flatten)]
     bundle: BundleArgument,
     /// Threads that a graph may use.
-    #[arg(long, default_value_t = 1, value_name = "N")]
-    threads: usize,
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: u16,
     /// Captions that are measured, after a few to warm up.
     #[arg(long, default_value_t = 50, value_name = "N")]
     rounds: usize,
@@ -58,10 +58,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     if arguments.first_caption {
         return first_caption(&folder);
     }
+    let bundle = Bundle::open(&folder)?;
+    let mut captioner = Captioner::from_bundle(&bundle, Options::default())?;
     let (start_ms, peak_rss_kib) = starts(&folder)?;
-    let report = crate::engine::with_threads(arguments.threads, || -> anyhow::Result<Report> {
-        let bundle = Bundle::open(&folder)?;
-        let mut captioner = Captioner::from_bundle(&bundle, Options::default())?;
+    let threads = usize::from(arguments.threads);
+    let report = crate::engine::with_threads(threads, || -> anyhow::Result<Report> {
         let picture = vision::decode(&bundle.read(&bundle.manifest().golden.picture)?)?;
         let mut times: [Vec<f64>; 5] = Default::default();
         for round in 0..WARM_UP + arguments.rounds.max(1) {
@@ -79,13 +80,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
             caption_ms,
             start_ms,
             peak_rss_kib,
-            threads: arguments.threads,
+            threads,
         })
     })?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say(serde_json::to_string(&report)?)?;
     } else {
-        print(&report);
+        say(table(&report))?;
     }
     Ok(Outcome::Done)
 }
@@ -144,8 +145,8 @@ fn first_caption(folder: &Path) -> anyhow::Result<Outcome> {
     let bundle = Bundle::open(folder)?;
     let mut captioner = Captioner::from_bundle(&bundle, Options::default())?;
     let picture = vision::decode(&bundle.read(&bundle.manifest().golden.picture)?)?;
-    println!("{}", captioner.caption(&picture)?.text());
-    println!("{}", peak_rss_kib().context("this system does not tell a process's peak memory")?);
+    say(captioner.caption(&picture)?.text())?;
+    say(peak_rss_kib().context("this system does not tell a process's peak memory")?)?;
     Ok(Outcome::Done)
 }
 
@@ -156,8 +157,8 @@ fn peak_rss_kib() -> Option<u64> {
     line.trim().strip_suffix("kB")?.trim().parse().ok()
 }
 
-fn print(report: &Report) {
-    println!("{:22}{:>10}{:>10}", "milliseconds", "median", "p95");
+fn table(report: &Report) -> String {
+    let mut text = format!("{:22}{:>10}{:>10}\n", "milliseconds", "median", "p95");
     let rows = [
         ("preprocess", report.preprocess_ms),
         ("encoder", report.encoder_ms),
@@ -167,11 +168,8 @@ fn print(report: &Report) {
         ("start to 1st caption", report.start_ms),
     ];
     for (name, Quantiles { median, p95 }) in rows {
-        println!("{name:22}{median:>10.2}{p95:>10.2}");
+        text += &format!("{name:22}{median:>10.2}{p95:>10.2}\n");
     }
-    println!(
-        "peak resident memory  {:>10.1} MiB, {} thread(s)",
-        report.peak_rss_kib as f64 / 1024.0,
-        report.threads
-    );
+    let peak = report.peak_rss_kib as f64 / 1024.0;
+    text + &format!("peak resident memory  {peak:>10.1} MiB, {} thread(s)", report.threads)
 }

@@ -12,6 +12,9 @@ const CHECKOUT: &str = "models/flickr8k-lite0";
 impl BundleArgument {
     /// The bundle's folder: the one given (or METALENS_BUNDLE), the one beside the program, or the checkout's, looked for
     /// from the program's and the working folder upwards.
+    ///
+    /// # Errors
+    /// When there is none of them.
     pub fn folder(&self) -> anyhow::Result<PathBuf> {
         if let Some(folder) = &self.bundle {
             return Ok(folder.clone());

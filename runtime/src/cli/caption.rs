@@ -1,11 +1,10 @@
 //! `metalens caption`.
 
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
-
-use super::{BundleArgument, Outcome};
+use super::{BundleArgument, Outcome, say};
 use crate::language::MAX_BEAM;
 use crate::{Caption, Captioner, Options, Word, vision};
 
@@ -27,7 +26,7 @@ pub(super) struct Arguments {
 /// A line of `--json`.
 #[derive(serde::Serialize)]
 struct Line<'a> {
-    file: &'a Path,
+    file: String,
     caption: String,
     log_probability: f32,
     words: &'a [Word],
@@ -59,22 +58,26 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     Ok(outcome)
 }
 
+/// No picture that is decoded here has so many bytes; an endless stream would take all memory.
+const MAX_BYTES: u64 = 512 << 20;
+
 fn read(file: &Path) -> anyhow::Result<vision::Picture> {
-    let bytes = if file == Path::new("-") {
-        let mut bytes = Vec::new();
-        std::io::stdin().read_to_end(&mut bytes)?;
-        bytes
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
     } else {
         anyhow::ensure!(!file.is_dir(), "a folder; name the pictures in it");
-        std::fs::read(file)?
-    };
+        File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    }
+    anyhow::ensure!(bytes.len() as u64 <= MAX_BYTES, "more than {} MiB; no picture", MAX_BYTES >> 20);
     Ok(vision::decode(&bytes)?)
 }
 
 fn print(arguments: &Arguments, file: &Path, caption: &Caption) -> anyhow::Result<()> {
     let line = if arguments.json {
         serde_json::to_string(&Line {
-            file,
+            // JSON is UTF-8; a name that is not is shown as well as it can be.
+            file: file.display().to_string(),
             caption: caption.text(),
             log_probability: caption.log_probability,
             words: &caption.words,
@@ -87,6 +90,5 @@ fn print(arguments: &Arguments, file: &Path, caption: &Caption) -> anyhow::Resul
     } else {
         caption.text()
     };
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output")
+    say(line)
 }

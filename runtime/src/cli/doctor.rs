@@ -2,7 +2,7 @@
 
 use metalens_models::{Bundle, file};
 
-use super::{BundleArgument, Outcome};
+use super::{BundleArgument, Outcome, say};
 use crate::{Captioner, Options, vision};
 
 #[derive(clap::Args)]
@@ -60,13 +60,16 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     }
     let all = checks.iter().all(|check| check.ok);
     if arguments.json {
-        println!("{}", serde_json::to_string(&serde_json::json!({ "ok": all, "checks": checks }))?);
+        say(serde_json::to_string(&serde_json::json!({ "ok": all, "checks": checks }))?)?;
     } else {
         for Check { check, ok, detail } in &checks {
-            println!("{:6} {check}: {detail}", if *ok { "ok" } else { "FAILED" });
+            say(format_args!("{:6} {check}: {detail}", if *ok { "ok" } else { "FAILED" }))?;
         }
     }
-    Ok(if all { Outcome::Done } else { Outcome::Partial })
+    match checks.iter().find(|check| !check.ok) {
+        None => Ok(Outcome::Done),
+        Some(Check { check, detail, .. }) => anyhow::bail!("{check}: {detail}"),
+    }
 }
 
 /// Captions the bundle's own picture and compares with what the manifest says of it.

@@ -6,6 +6,7 @@ mod bench;
 mod bundle_path;
 mod caption;
 mod doctor;
+mod output;
 mod usage;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+pub use output::say;
 pub use usage::{WRONG_USAGE, parse};
 
 /// Captions pictures on a small device.
@@ -29,7 +31,7 @@ enum Command {
 
 /// Which bundle to use.
 #[derive(clap::Args)]
-struct BundleArgument {
+pub struct BundleArgument {
     /// The bundle's folder; else METALENS_BUNDLE, the folder `bundle` beside this program, or the checkout's
     /// models/flickr8k-lite0.
     #[arg(long, env = "METALENS_BUNDLE", value_name = "DIR")]

@@ -3,7 +3,14 @@
 use std::io::Cursor;
 
 use image::metadata::Orientation;
-use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, RgbImage, Rgba};
+use image::{
+    DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb,
+    RgbImage, Rgba,
+};
+use zune_core::bytestream::ZCursor;
+use zune_core::colorspace::ColorSpace;
+use zune_core::options::DecoderOptions;
+use zune_jpeg::JpegDecoder;
 
 /// An upright picture of 8-bit red, green and blue.
 pub type Picture = RgbImage;
@@ -65,42 +72,47 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png | ImageFormat::WebP)) => format,
         _ => return Err(DecodeError::UnknownFormat),
     };
-    let name = match format {
-        ImageFormat::Jpeg => "JPEG",
-        ImageFormat::Png => "PNG",
-        _ => "WebP",
-    };
-    // The JPEG decoder fills what is missing with grey.
-    if format == ImageFormat::Jpeg && jpeg_ends_early(bytes) {
-        return Err(DecodeError::Truncated(name));
+    let name = if format == ImageFormat::Png { "PNG" } else { "WebP" };
+    if format == ImageFormat::Jpeg {
+        return decode_jpeg(bytes);
     }
     let error = |error: ImageError| describe(name, &error);
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(error)?;
     let (width, height) = decoder.dimensions();
-    if width < MIN_SIDE || height < MIN_SIDE {
-        return Err(DecodeError::TooSmall { width, height });
-    }
-    // Decoded as it is, and once more as RGB.
-    if decoder.total_bytes().saturating_add(u64::from(width) * u64::from(height) * 3) > MAX_ALLOCATION {
-        return Err(DecodeError::TooLarge { width, height });
-    }
+    // Decoded as it is, and once more as 8-bit RGB.
+    check_size(width, height, decoder.total_bytes() + 3 * pixels(width, height))?;
     let mut limits = Limits::default();
     limits.max_alloc = Some(MAX_ALLOCATION);
     decoder.set_limits(limits).map_err(error)?;
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(error)?;
-    picture.apply_orientation(orientation);
-    Ok(if picture.color().has_alpha() { over_white(&picture) } else { picture.into_rgb8() })
+    let picture = DynamicImage::from_decoder(decoder).map_err(error)?;
+    let rgb = if picture.color().has_alpha() { over_white(&picture) } else { picture.into_rgb8() };
+    Ok(upright(rgb, orientation))
 }
 
-fn over_white(picture: &DynamicImage) -> RgbImage {
-    let rgba = picture.to_rgba8();
-    let mut rgb = RgbImage::new(rgba.width(), rgba.height());
-    for (out, Rgba([r, g, b, alpha])) in rgb.pixels_mut().zip(rgba.pixels()) {
-        let alpha = u16::from(*alpha);
-        out.0 = [r, g, b].map(|value| ((u16::from(*value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8);
+/// Strictly: left to itself, the decoder fills what is missing or damaged with grey. Strict as it is, it does not miss the
+/// last row's end.
+fn decode_jpeg(bytes: &[u8]) -> Result<Picture, DecodeError> {
+    if jpeg_ends_early(bytes) {
+        return Err(DecodeError::Truncated("JPEG"));
     }
-    rgb
+    let options = DecoderOptions::new_safe()
+        .set_strict_mode(true)
+        .set_max_width(usize::MAX)
+        .set_max_height(usize::MAX)
+        .jpeg_set_out_colorspace(ColorSpace::RGB);
+    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
+    let error = |error: zune_jpeg::errors::DecodeErrors| reason("JPEG", &error.to_string());
+    decoder.decode_headers().map_err(error)?;
+    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let (width, height) = (width as u32, height as u32);
+    // A progressive picture's coefficients take two bytes each, beside the pixels.
+    check_size(width, height, 9 * pixels(width, height))?;
+    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
+    let data = decoder.decode().map_err(error)?;
+    let rgb = RgbImage::from_raw(width, height, data)
+        .ok_or_else(|| reason("JPEG", "its pixels are not as many as its size says"))?;
+    Ok(upright(rgb, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
 /// Whether the scans are not followed by an end-of-image marker. Inside a scan 0xff is always followed by 0x00 or a
@@ -120,18 +132,59 @@ fn jpeg_ends_early(bytes: &[u8]) -> bool {
     place >= bytes.len()
 }
 
-fn describe(format: &'static str, error: &ImageError) -> DecodeError {
-    let mut reason = error.to_string();
-    if let Some(line) = reason.lines().next() {
-        reason = line.to_owned();
+fn pixels(width: u32, height: u32) -> u64 {
+    u64::from(width) * u64::from(height)
+}
+
+/// `bytes` is the most memory that decoding takes.
+fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), DecodeError> {
+    if width < MIN_SIDE || height < MIN_SIDE {
+        return Err(DecodeError::TooSmall { width, height });
     }
-    let lower = reason.to_lowercase();
-    let ended =
-        ["unexpected eof", "unexpected end", "failed to fill whole buffer", "end of file", "exhausted"];
+    if bytes > MAX_ALLOCATION {
+        return Err(DecodeError::TooLarge { width, height });
+    }
+    Ok(())
+}
+
+fn upright(rgb: RgbImage, orientation: Orientation) -> RgbImage {
+    if orientation == Orientation::NoTransforms {
+        return rgb;
+    }
+    let mut picture = DynamicImage::from(rgb);
+    picture.apply_orientation(orientation);
+    picture.into_rgb8()
+}
+
+fn over_white(picture: &DynamicImage) -> RgbImage {
+    RgbImage::from_fn(picture.width(), picture.height(), |x, y| {
+        let Rgba([r, g, b, alpha]) = picture.get_pixel(x, y);
+        let alpha = u16::from(alpha);
+        Rgb([r, g, b].map(|value| ((u16::from(value) * alpha + 255 * (255 - alpha) + 127) / 255) as u8))
+    })
+}
+
+fn describe(format: &'static str, error: &ImageError) -> DecodeError {
+    reason(format, &error.to_string())
+}
+
+/// What a decoder's message means.
+fn reason(format: &'static str, message: &str) -> DecodeError {
+    let line = message.lines().next().unwrap_or_default();
+    let lower = line.to_lowercase();
+    let ended = [
+        "unexpected eof",
+        "unexpected end",
+        "premature end",
+        "failed to fill whole buffer",
+        "end of file",
+        "exhausted",
+        "no more bytes",
+    ];
     if ended.iter().any(|phrase| lower.contains(phrase)) {
         return DecodeError::Truncated(format);
     }
-    DecodeError::Damaged { format, reason }
+    DecodeError::Damaged { format, reason: line.to_owned() }
 }
 
 #[cfg(test)]
@@ -139,7 +192,7 @@ fn describe(format: &'static str, error: &ImageError) -> DecodeError {
 mod tests {
     use std::io::Cursor;
 
-    use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbaImage};
+    use image::{GrayImage, ImageBuffer, Luma, RgbaImage};
 
     use super::*;
 
@@ -222,6 +275,19 @@ mod tests {
             }
             assert!(error(&whole[..whole.len() * 3 / 4]).contains("ends early"), "{format:?}");
         }
+    }
+
+    #[test]
+    fn a_jpeg_with_a_hole_in_it_is_an_error_even_when_its_end_is_there() {
+        let whole = encode(drawing(), ImageFormat::Jpeg);
+        let half = [&whole[..whole.len() * 3 / 4], &[0xff, 0xd9]].concat();
+        assert!(decode(&half).is_err());
+    }
+
+    #[test]
+    fn a_grey_jpeg_becomes_rgb() {
+        let grey = encode(GrayImage::from_pixel(20, 20, Luma([77])), ImageFormat::Jpeg);
+        assert_eq!(decode(&grey).unwrap().get_pixel(3, 3).0, [77; 3]);
     }
 
     #[test]
