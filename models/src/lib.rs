@@ -20,7 +20,7 @@ mod manifest;
 mod vocabulary;
 mod write;
 
-pub use bundle::{Bundle, BundleError, file};
+pub use bundle::{Bundle, BundleError, file, hexadecimal};
 pub use manifest::{
     BundleId, Decoding, FORMAT_VERSION, FileEntry, Golden, InnerLoop, Manifest, Preprocessing, Shapes,
     SlotRange, SpecialTokens,

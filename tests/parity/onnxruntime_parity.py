@@ -36,13 +36,20 @@ barred = [special["padding"], special["start"], special["unknown"]]
 barred += range(special["slots"]["first"], shapes["vocabulary"])
 worst = dict.fromkeys(["tokens", "keys", "state", "logits"], 0.0)
 same = 0
+
+
+def note(name, difference):
+    assert np.isfinite(difference).all(), f"{name}: not a finite number"
+    worst[name] = max(worst[name], np.abs(difference).max())
+
+
 index = json.load(open(f"{dump}/index.json"))
 for number, picture in enumerate(index):
     size = manifest["preprocessing"]
     image = load(number, "image", 1, 3, size["height"], size["width"])
     outputs = encoder.run(["tokens", "keys", "state"], {"image": image})
     for name, value in zip(["tokens", "keys", "state"], outputs):
-        worst[name] = max(worst[name], np.abs(value - load(number, name, *value.shape)).max())
+        note(name, value - load(number, name, *value.shape))
     tokens, keys, first_state = outputs
 
     def step(word, state):
@@ -55,7 +62,7 @@ for number, picture in enumerate(index):
     state = first_state
     for word, row in zip([special["start"]] + picture["words"], expected):
         state, logits = step(word, state)
-        worst["logits"] = max(worst["logits"], np.abs(logits[0] - row).max())
+        note("logits", logits[0] - row)
 
     # onnxruntime's own greedy caption.
     word, state, words = special["start"], first_state, []

@@ -24,8 +24,10 @@ fn flat(tensor: &Tensor) -> Vec<f32> {
 
 fn assert_close(what: &str, trained: &[f32], exported: &[f32]) {
     assert_eq!(trained.len(), exported.len(), "{what}");
-    let worst = trained.iter().zip(exported).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
-    assert!(worst < 1e-4, "{what} differs by {worst}");
+    for (a, b) in trained.iter().zip(exported) {
+        // Written so that no number at all fails too.
+        assert!((a - b).abs() < 1e-4, "{what}: {a} became {b}");
+    }
 }
 
 #[test]
@@ -251,4 +253,117 @@ fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
     std::fs::write(&trunk, other).unwrap();
     features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
     assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
+}
+
+#[test]
+fn rows_are_kept_by_name_when_captions_or_pictures_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let features = small.data.join("features.f16");
+    let mut corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let (_, shape) = tiny::trunk();
+    let trunk = folder.path().join("trunk.onnx");
+    let options = PrepareOptions { trunk, shape, out: small.data.clone(), mirrored: true, threads: 1 };
+    let prepare = |corpus: &corpus::Corpus| features::prepare(corpus, &options, &AtomicBool::new(false));
+    let first = std::fs::read(&features).unwrap();
+    let row = first.len() / corpus.pictures.len();
+
+    // A mark in the second picture's rows tells whether they are computed again.
+    let mut marked = first.clone();
+    marked[row] ^= 1;
+    std::fs::write(&features, &marked).unwrap();
+    corpus.pictures[1].captions.push("another caption".into());
+    prepare(&corpus).unwrap();
+    assert!(std::fs::read(&features).unwrap() == marked);
+    let index = Features::open(&small.data).unwrap().index().clone();
+    assert_eq!(index.pictures[1].captions.last().unwrap(), "another caption");
+
+    // Without the first picture its rows are gone, and the others' move up; with it they are computed again.
+    let gone = corpus.pictures.remove(0);
+    prepare(&corpus).unwrap();
+    assert!(std::fs::read(&features).unwrap() == marked[row..]);
+    corpus.pictures.insert(0, gone);
+    prepare(&corpus).unwrap();
+    assert!(std::fs::read(&features).unwrap() == marked);
+
+    // Features that are gone are not believed to be there.
+    std::fs::remove_file(&features).unwrap();
+    prepare(&corpus).unwrap();
+    assert!(std::fs::read(&features).unwrap() == first);
+
+    // A reader keeps the folder as it is.
+    let reader = Features::open(&small.data).unwrap();
+    let error = prepare(&corpus).unwrap_err().to_string();
+    assert!(error.contains("features.f16: in use"), "{error}");
+    drop(reader);
+    prepare(&corpus).unwrap();
+}
+
+#[test]
+fn a_rejected_picture_is_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let picture = small.corpus.join("images/0-01.png");
+    let whole = std::fs::read(&picture).unwrap();
+    let (_, shape) = tiny::trunk();
+    let options = PrepareOptions {
+        trunk: folder.path().join("trunk.onnx"),
+        shape,
+        out: folder.path().join("again"),
+        mirrored: false,
+        threads: 2,
+    };
+    std::fs::write(&picture, &whole[..40]).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    for (attempt, expected) in [1, 1, 0].into_iter().enumerate() {
+        if attempt == 2 {
+            std::fs::write(&picture, &whole).unwrap();
+        }
+        let prepared = features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
+        let Prepared::Finished { rejected, .. } = prepared else { panic!("nobody interrupted it") };
+        assert_eq!(rejected.len(), expected);
+        assert_eq!(Features::open(&options.out).unwrap().index().rejected, rejected);
+    }
+}
+
+#[test]
+fn a_run_is_tied_to_its_trunk_and_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    tiny::train(&small, 1).unwrap();
+    let never = AtomicBool::new(false);
+    let resume = |config: &Config| pretrain::run(config, &small.run, Start::Resume, &never);
+    let config = tiny::config(&small.data, 2);
+    resume(&config).unwrap();
+
+    let rare = Config {
+        vocabulary: pretrain::config::VocabularyConfig { min_count: 30, ..config.vocabulary.clone() },
+        ..config.clone()
+    };
+    let error = format!("{:#}", resume(&rare).unwrap_err());
+    assert!(error.contains("words.txt: not the words"), "{error}");
+    let initial = Some(small.run.join("best.safetensors"));
+    let other = folder.path().join("other");
+    let error = pretrain::run(&Config { initial, ..rare }, &other, Start::Anew, &never).unwrap_err();
+    assert!(format!("{error:#}").contains("initial: ") && !other.exists(), "{error:#}");
+
+    std::fs::write(small.run.join("trunk.sha256"), "0123\n").unwrap();
+    let error = format!("{:#}", resume(&config).unwrap_err());
+    assert!(error.contains("trunk.sha256") && error.contains("0123"), "{error}");
+}
+
+#[test]
+fn a_run_stops_when_patience_is_at_an_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let mut config = tiny::config(&small.data, 40);
+    config.schedule.patience = Some(2);
+    pretrain::run(&config, &small.run, Start::Anew, &AtomicBool::new(false)).unwrap();
+    let curve = std::fs::read_to_string(small.run.join("curve.csv")).unwrap();
+    let cider: Vec<f64> =
+        curve.lines().skip(1).map(|row| row.split(',').nth(9).unwrap().parse().unwrap()).collect();
+    let best = cider.iter().copied().fold(0.0, f64::max);
+    let first_best = cider.iter().position(|&value| value == best).unwrap();
+    assert!(cider.len() < 40, "it never stopped");
+    assert_eq!(cider.len(), first_best + 3, "{cider:?}");
 }

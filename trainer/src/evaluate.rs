@@ -7,6 +7,7 @@ use anyhow::Context;
 use indicatif::{ProgressBar, ProgressStyle};
 use metalens::language::words;
 use metalens::{Captioner, Options, vision};
+use metalens_models::Bundle;
 use serde::Serialize;
 
 use crate::corpus::Picture;
@@ -31,6 +32,8 @@ pub struct Captioned {
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
 pub struct Evaluation {
+    /// Hypotheses kept while searching.
+    pub beam: usize,
     /// Over all pictures that could be decoded.
     pub scores: Scores,
     /// One a picture, in the corpus' order.
@@ -50,12 +53,14 @@ pub fn evaluate(
     threads: usize,
     stop: &AtomicBool,
 ) -> anyhow::Result<Evaluation> {
+    let bundle = Bundle::open(folder)?;
+    let beam = beam.unwrap_or(bundle.manifest().decoding.beam);
     let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures  {per_sec}  {eta} left")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
     let bar = ProgressBar::new(pictures.len() as u64).with_style(style);
     let next = AtomicUsize::new(0);
     let work = || -> anyhow::Result<Vec<(usize, Result<String, String>)>> {
-        let mut captioner = Captioner::open(folder, Options { beam })?;
+        let mut captioner = Captioner::from_bundle(&bundle, Options { beam: Some(beam) })?;
         let mut said = Vec::new();
         loop {
             let place = next.fetch_add(1, Ordering::Relaxed);
@@ -104,5 +109,5 @@ pub fn evaluate(
     for (caption, cider) in captions.iter_mut().zip(score::cider_of_each(&samples)) {
         caption.cider = cider;
     }
-    Ok(Evaluation { scores, captions, rejected })
+    Ok(Evaluation { beam, scores, captions, rejected })
 }

@@ -91,7 +91,8 @@ mod tests {
         let captions =
             vec![captioned("good.png", "a cat & a dog", 1.5), captioned("bad.png", "nothing", 0.25)];
         let samples = [Sample { hypothesis: "a".into(), references: vec!["a".into()] }];
-        let evaluation = Evaluation { scores: score(&samples).unwrap(), captions, rejected: Vec::new() };
+        let evaluation =
+            Evaluation { beam: 3, scores: score(&samples).unwrap(), captions, rejected: Vec::new() };
         let page = contact_sheet("a sheet", &evaluation).unwrap();
         assert_eq!(page.matches("<img ").count(), 2);
         assert!(page.find("bad.png").unwrap() < page.find("good.png").unwrap());

@@ -46,6 +46,14 @@ pub struct Encoded {
     pub state: Tensor,
 }
 
+impl Encoded {
+    /// The same numbers, through which no gradient flows.
+    #[must_use]
+    pub fn detach(&self) -> Self {
+        Self { tokens: self.tokens.detach(), keys: self.keys.detach(), state: self.state.detach() }
+    }
+}
+
 /// What one decoder step makes.
 pub struct Step {
     /// h_t `[rows, state]`.

@@ -3,12 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use metalens::cli::say;
 use metalens_models::Decoding;
 use metalens_trainer::export::{self, Parts};
 use metalens_trainer::features::Features;
 use metalens_trainer::onnx::Precision;
+use metalens_trainer::pretrain::RunFolder;
 use metalens_trainer::pretrain::config::Config;
-use metalens_trainer::vocabulary::TrainingVocabulary;
 
 /// Writes the bundle of a training run: three ONNX graphs, vocabulary and manifest.
 #[derive(clap::Args)]
@@ -41,8 +42,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = Config::read(&arguments.run.join("run.toml"))?;
     let features = Features::open(&config.data)?;
     let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
-    let words = String::from_utf8(read(&arguments.run.join("words.txt"))?).context("words.txt")?;
-    let vocabulary = TrainingVocabulary::from_words(words.lines().map(str::to_owned).collect());
+    let folder = RunFolder(arguments.run.clone());
+    folder.require_trunk(features.index())?;
+    let vocabulary = folder.words()?;
     let checkpoints = match arguments.checkpoints.as_slice() {
         [] => vec![arguments.run.join("best.safetensors")],
         some => some.iter().map(|file| arguments.run.join(file)).collect(),
@@ -72,11 +74,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         }),
     };
     let manifest = export::write(&parts, &arguments.out)?;
-    println!("{}: bundle {}", arguments.out.display(), manifest.id);
+    say(format_args!("{}: bundle {}", arguments.out.display(), manifest.id))?;
     for (name, entry) in &manifest.files {
-        println!("{:>10} {name}", entry.bytes);
+        say(format_args!("{:>10} {name}", entry.bytes))?;
     }
-    println!("says of {}: {:?}", arguments.golden.display(), manifest.golden.caption);
+    say(format_args!("says of {}: {:?}", arguments.golden.display(), manifest.golden.caption))?;
     Ok(())
 }
 

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use metalens::cli::say;
 use metalens_trainer::encoder::{self, Output, checkpoint};
 use metalens_trainer::onnx::Precision;
 
@@ -30,6 +31,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     std::fs::write(&arguments.out, &graph).with_context(|| arguments.out.display().to_string())?;
-    println!("{}: {} bytes", arguments.out.display(), graph.len());
+    say(format_args!("{}: {} bytes", arguments.out.display(), graph.len()))?;
     Ok(())
 }

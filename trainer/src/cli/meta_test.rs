@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::Context;
+use metalens::cli::{BundleArgument, say};
 use metalens_trainer::corpus::{self, Format, Split};
 use metalens_trainer::evaluate::evaluate;
 use metalens_trainer::sheet::contact_sheet;
@@ -10,9 +11,8 @@ use metalens_trainer::sheet::contact_sheet;
 /// Captions a split of a corpus with a bundle, as a device would, and scores the captions.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// The bundle's folder.
-    #[arg(long)]
-    bundle: PathBuf,
+    #[command(flatten)]
+    bundle: BundleArgument,
     /// The corpus.
     #[arg(long)]
     data: PathBuf,
@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Write a page with every picture, its caption and what people said, worst first, into this file.
     #[arg(long, value_name = "FILE.html")]
     sheet: Option<PathBuf>,
+    /// Note the scores in the bundle's manifest under this name, such as flickr8k-dev; the bundle's id changes.
+    #[arg(long, value_name = "NAME")]
+    record: Option<String>,
     /// Pictures worked on at a time; all cores where not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -43,23 +46,40 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(split) = arguments.split {
         anyhow::ensure!(!pictures.is_empty(), "{}: split {split} is empty", arguments.data.display());
     }
+    for problem in corpus.problems.iter().filter(|problem| problem.is_defect()) {
+        eprintln!("warning: {problem}");
+    }
     let stop = super::stop_on_ctrl_c()?;
+    let bundle = arguments.bundle.folder()?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = arguments.threads.unwrap_or(cores);
-    let evaluation = evaluate(&arguments.bundle, arguments.beam, &pictures, threads, &stop)?;
+    let evaluation = evaluate(&bundle, arguments.beam, &pictures, threads, &stop)?;
     for (name, reason) in &evaluation.rejected {
         eprintln!("warning: {name}: {reason}");
     }
-    println!("{} pictures captioned, {} rejected", evaluation.captions.len(), evaluation.rejected.len());
-    println!("{}", evaluation.scores);
+    say(format_args!(
+        "{} pictures captioned, {} rejected",
+        evaluation.captions.len(),
+        evaluation.rejected.len()
+    ))?;
+    say(evaluation.scores)?;
     if let Some(path) = &arguments.json {
         let text = serde_json::to_string_pretty(&evaluation)?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     if let Some(path) = &arguments.sheet {
-        let title = format!("{} on {}", arguments.bundle.display(), arguments.data.display());
+        let title = format!("{} on {}", bundle.display(), arguments.data.display());
         let page = contact_sheet(&title, &evaluation)?;
         std::fs::write(path, page).with_context(|| path.display().to_string())?;
+    }
+    if let Some(name) = &arguments.record {
+        let score = serde_json::json!({
+            "scores": evaluation.scores,
+            "pictures": evaluation.captions.len(),
+            "beam": evaluation.beam,
+        });
+        let manifest = metalens_models::record_score(&bundle, name, score)?;
+        say(format_args!("{}: bundle {}", bundle.display(), manifest.id))?;
     }
     Ok(())
 }

@@ -24,7 +24,7 @@ enum Command {
     ImportEncoder(import_encoder::Arguments),
     /// Read a corpus and cache the trunk's features of its pictures.
     Prepare(prepare::Arguments),
-    /// Train projection, decoder and head by cross-entropy.
+    /// Train projection, decoder and head.
     Pretrain(pretrain::Arguments),
     /// Write a bundle that a device can run.
     Export(export::Arguments),

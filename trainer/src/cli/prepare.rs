@@ -1,7 +1,9 @@
 //! `metalens-trainer prepare`.
 
-use std::path::PathBuf;
+use std::fmt::Display;
+use std::path::{Path, PathBuf};
 
+use metalens::cli::say;
 use metalens_trainer::corpus::{self, Format};
 use metalens_trainer::encoder;
 use metalens_trainer::features::{self, PrepareOptions, Prepared};
@@ -35,12 +37,22 @@ pub struct Arguments {
 /// Unusable pictures that are printed one by one; all stand in the folder's pictures.json.
 const SHOWN: usize = 20;
 
+/// Prints the first few warnings, and how many more there are.
+fn warn<T: Display>(warnings: impl ExactSizeIterator<Item = T>, all: &Path) {
+    let more = warnings.len().saturating_sub(SHOWN);
+    for warning in warnings.take(SHOWN) {
+        eprintln!("warning: {warning}");
+    }
+    if more > 0 {
+        eprintln!("warning: and {more} more; {} lists all", all.display());
+    }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let corpus = corpus::read(&arguments.data, arguments.format)?;
     print!("{}", corpus.summary());
-    for problem in corpus.problems.iter().take(SHOWN) {
-        eprintln!("warning: {problem}");
-    }
+    let list = arguments.out.join("pictures.json");
+    warn(corpus.problems.iter(), &list);
     if arguments.strict {
         corpus.require_clean()?;
     }
@@ -55,13 +67,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     match features::prepare(&corpus, &options, &stop)? {
         Prepared::Interrupted { pending } => {
-            println!("interrupted with {pending} pictures to do; run the same command to go on");
+            anyhow::bail!("interrupted with {pending} pictures to do; run the same command to go on");
         }
         Prepared::Finished { usable, rejected } => {
-            for picture in rejected.iter().take(SHOWN) {
-                eprintln!("warning: {}: {}", picture.name, picture.reason);
-            }
-            println!("{}: {usable} pictures prepared, {} rejected", arguments.out.display(), rejected.len());
+            warn(rejected.iter().map(|picture| format!("{}: {}", picture.name, picture.reason)), &list);
+            say(format_args!(
+                "{}: {usable} pictures prepared, {} rejected",
+                arguments.out.display(),
+                rejected.len()
+            ))?;
             anyhow::ensure!(usable > 0, "{}: no picture could be used", arguments.data.display());
             anyhow::ensure!(
                 !arguments.strict || rejected.is_empty(),

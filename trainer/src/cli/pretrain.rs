@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use metalens::cli::say;
 use metalens_trainer::pretrain::config::Config;
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
-/// Trains projection, decoder and head by cross-entropy on prepared features.
+/// Trains projection, decoder and head on prepared features, by cross-entropy or by self-critical rewards.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The configuration, a TOML file; with --resume the run's own is used.
@@ -32,10 +33,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let stop = super::stop_on_ctrl_c()?;
     let folder = arguments.run.display();
     match pretrain::run(&config, &arguments.run, start, &stop)? {
-        Outcome::Finished => println!("{folder}: done"),
+        Outcome::Finished => say(format_args!("{folder}: done")),
         Outcome::Interrupted => {
-            println!("{folder}: interrupted; go on with `metalens-trainer pretrain --run {folder} --resume`");
+            anyhow::bail!("interrupted; go on with `metalens-trainer pretrain --run {folder} --resume`")
         }
     }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use metalens::cli::say;
 use metalens_trainer::score::score_files;
 
 /// BLEU, ROUGE-L and CIDEr of captions that are lower-cased and split on white space, as pycocoevalcap 1.2 has them.
@@ -21,9 +22,9 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let scores = score_files(&arguments.hypotheses, &arguments.references)?;
     if arguments.json {
-        println!("{}", serde_json::to_string(&scores)?);
+        say(serde_json::to_string(&scores)?)?;
     } else {
-        println!("{scores}");
+        say(scores)?;
     }
     Ok(())
 }

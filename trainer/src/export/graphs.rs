@@ -169,7 +169,8 @@ const FREE_SLOT_BIAS: f32 = -1e4;
 /// head.onnx: `z` f32[N, feature] -> `logits` f32[N, vocabulary + slots].
 ///
 /// Its initializers `head.fc1.weight` [hidden, feature], `head.fc1.bias`, `head.fc2.weight` [vocabulary + slots,
-/// hidden] and `head.fc2.bias` are where adaptation starts.
+/// hidden] and `head.fc2.bias` are where adaptation starts. At half precision the weights' initializers are called
+/// `head.fc1.weight.f16` and `head.fc2.weight.f16`, and are cast to values of the names above.
 ///
 /// # Errors
 /// When a parameter cannot be read.

@@ -3,13 +3,14 @@
 //! A prepared folder holds
 //!
 //! ```text
-//! pictures.json   format, the trunk's hash, every picture with its captions, split and label, and what was rejected
+//! pictures.json   format, the trunk's hash, every picture with its captions, split and label, and what was left out
 //! features.f16    one row a view: f16[positions * trunk], little-endian; views of a picture stand side by side
 //! status.bin      one byte a picture: 0 not yet, 1 done, 2 rejected
-//! trunk.onnx      the trunk itself, so that `export` cannot take another
+//! trunk.onnx      the trunk itself; a training run notes its hash, so that `export` cannot take another
 //! ```
 //!
-//! The cache belongs to one trunk and one list of pictures: when either differs, it is made anew.
+//! Rows are kept as long as trunk, views and a picture's name stay the same: captions and splits may change, pictures may
+//! come and go. Whoever reads the folder keeps it from being written.
 
 mod prepare;
 mod store;

@@ -1,7 +1,8 @@
 //! Computes and caches the trunk's features of every picture of a corpus.
 
+use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -12,14 +13,16 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
-use metalens_models::Preprocessing;
+use metalens_models::{Preprocessing, hexadecimal};
 use sha2::{Digest, Sha256};
 
 use super::store::{
-    DONE, FEATURES, FORMAT, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS, TRUNK, read_index,
+    self, DONE, FEATURES, FORMAT, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS, TRUNK,
+    read_index,
 };
 use crate::corpus::{Corpus, Picture};
 use crate::encoder::TrunkShape;
+use crate::files;
 
 /// How a corpus is prepared.
 #[derive(Clone, Debug)]
@@ -56,22 +59,23 @@ pub enum Prepared {
 /// Status bytes are written after so many rows have reached the disk.
 const FLUSH_EVERY: usize = 64;
 
-/// Fills `options.out` with features of all pictures of `corpus`, going on where an earlier call with the same trunk and
-/// pictures stopped. Pictures that cannot be decoded are listed, not fatal.
+/// Fills `options.out` with features of all pictures of `corpus`. What an earlier call with the same trunk computed for
+/// pictures of the same names is kept. Pictures that cannot be decoded are listed, not fatal.
 ///
 /// # Errors
-/// When the trunk cannot be loaded or the folder cannot be written.
+/// When the trunk cannot be loaded, or the folder cannot be written or is in use.
 pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> anyhow::Result<Prepared> {
     let trunk = std::fs::read(&options.trunk).with_context(|| {
         format!("{}: no trunk; make one with `metalens-trainer import-encoder`", options.trunk.display())
     })?;
     let index = Index {
         format: FORMAT,
-        trunk_sha256: hex(&Sha256::digest(&trunk)),
+        trunk_sha256: hexadecimal(&Sha256::digest(&trunk)),
         trunk: options.shape.clone(),
         views: if options.mirrored { 2 } else { 1 },
         pictures: corpus.pictures.iter().map(prepared).collect(),
         rejected: Vec::new(),
+        problems: corpus.problems.iter().map(ToString::to_string).collect(),
     };
     let cache = Cache::open(&options.out, index, &trunk)?;
     let Preprocessing { width, height, .. } = options.shape.preprocessing;
@@ -94,6 +98,71 @@ fn prepared(picture: &Picture) -> PreparedPicture {
     }
 }
 
+/// What a folder holds already.
+struct Previous {
+    index: Index,
+    /// [`DONE`] or 0, one a picture.
+    status: Vec<u8>,
+}
+
+impl Previous {
+    /// Nothing when anything about the folder is not as it should be.
+    fn read(folder: &Path, features: &File) -> Option<Self> {
+        let index = read_index(folder).ok()?;
+        let mut status = std::fs::read(folder.join(STATUS)).ok()?;
+        let whole =
+            status.len() == index.pictures.len() && features.metadata().ok()?.len() == index.file_length();
+        status.iter_mut().filter(|status| **status != DONE).for_each(|status| *status = 0);
+        whole.then_some(Self { index, status })
+    }
+}
+
+/// A features file for `index` in the place of the folder's own, and its status; rows of `previous` that fit are copied
+/// from its file `found`.
+fn begin_anew(
+    folder: &Path,
+    index: &Index,
+    previous: Option<&Previous>,
+    found: &File,
+) -> anyhow::Result<(File, Vec<u8>)> {
+    let path = folder.join(FEATURES);
+    let temporary = metalens_models::hidden_sibling(&path, "new");
+    let mut status = vec![0; index.pictures.len()];
+    let mut begin = || -> anyhow::Result<File> {
+        let file = open_for_writing(&temporary)?;
+        store::lock(&temporary, file.try_lock())?;
+        file.set_len(index.file_length())?;
+        if let Some(previous) = previous.filter(|previous| previous.index.same_trunk(index)) {
+            let old: HashMap<&str, usize> = previous
+                .index
+                .pictures
+                .iter()
+                .enumerate()
+                .filter(|(place, _)| previous.status[*place] == DONE)
+                .map(|(place, picture)| (picture.name.as_str(), place))
+                .collect();
+            let mut rows = vec![0; index.views * index.row_bytes()];
+            for (place, picture) in index.pictures.iter().enumerate() {
+                if let Some(&from) = old.get(picture.name.as_str()) {
+                    found.read_exact_at(&mut rows, index.offset(from))?;
+                    file.write_all_at(&rows, index.offset(place))?;
+                    status[place] = DONE;
+                }
+            }
+        }
+        file.sync_all()?;
+        // From here on until the new status is written, a power cut leaves a folder without one.
+        match std::fs::remove_file(folder.join(STATUS)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        std::fs::rename(&temporary, &path)?;
+        Ok(file)
+    };
+    let file = begin().with_context(|| path.display().to_string())?;
+    Ok((file, status))
+}
+
 /// A prepared folder that is being filled.
 struct Cache {
     folder: PathBuf,
@@ -108,36 +177,30 @@ struct Cache {
 }
 
 impl Cache {
-    /// Opens the folder if it was made from the same trunk and pictures, else starts it anew.
-    fn open(folder: &Path, mut index: Index, trunk: &[u8]) -> anyhow::Result<Self> {
+    /// Opens the folder for writing. Rows that it holds already, of the same trunk and of pictures of the same names, are
+    /// kept; pictures that were rejected are tried again.
+    fn open(folder: &Path, index: Index, trunk: &[u8]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-        let mut status = vec![0; index.pictures.len()];
-        if let Ok(found) = read_index(folder) {
-            let rejected = found.rejected.clone();
-            if (Index { rejected: Vec::new(), ..found }) == index {
-                let path = folder.join(STATUS);
-                let bytes = std::fs::read(&path).with_context(|| path.display().to_string())?;
-                if bytes.len() == status.len() {
-                    status = bytes;
-                    index.rejected = rejected;
-                }
-            }
-        }
-        write(&folder.join(TRUNK), trunk)?;
-        write(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
-        write(&folder.join(STATUS), &status)?;
-        let features = open_for_writing(&folder.join(FEATURES))?;
-        features.set_len(index.file_length()).with_context(|| folder.join(FEATURES).display().to_string())?;
-        let status_file = open_for_writing(&folder.join(STATUS))?;
-        let rejected = std::mem::take(&mut index.rejected);
-        let pending = (0..status.len()).filter(|&i| status[i] != DONE && status[i] != REJECTED).collect();
+        let path = folder.join(FEATURES);
+        let found = open_for_writing(&path)?;
+        store::lock(&path, found.try_lock())?;
+        let previous = Previous::read(folder, &found);
+        let in_place = previous.as_ref().is_some_and(|previous| previous.index.same_rows(&index));
+        let (features, status) = match previous {
+            Some(previous) if in_place => (found, previous.status),
+            previous => begin_anew(folder, &index, previous.as_ref(), &found)?,
+        };
+        files::replace(&folder.join(TRUNK), trunk)?;
+        files::replace(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
+        // Last: without it, or with one of another length, nothing in the folder is trusted.
+        files::replace(&folder.join(STATUS), &status)?;
         Ok(Self {
+            pending: (0..status.len()).filter(|&i| status[i] != DONE).collect(),
+            status: open_for_writing(&folder.join(STATUS))?,
             folder: folder.to_owned(),
             index,
             features,
-            status: status_file,
-            pending,
-            rejected: Mutex::new(rejected),
+            rejected: Mutex::new(Vec::new()),
             unflushed: Mutex::new(Vec::new()),
         })
     }
@@ -170,7 +233,7 @@ impl Cache {
         let mut rejected = self.rejected.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         rejected.sort_by(|a, b| a.name.cmp(&b.name));
         self.index.rejected.clone_from(&rejected);
-        write(&self.folder.join(INDEX), &serde_json::to_vec_pretty(&self.index)?)?;
+        files::replace(&self.folder.join(INDEX), &serde_json::to_vec_pretty(&self.index)?)?;
         if pending > 0 {
             return Ok(Prepared::Interrupted { pending });
         }
@@ -207,9 +270,8 @@ impl Cache {
                         session.run()?;
                         extend_with_halves(&mut row, session.output(0)?);
                     }
-                    let offset = (place * self.index.views * self.index.row_bytes()) as u64;
                     self.features
-                        .write_all_at(&row, offset)
+                        .write_all_at(&row, self.index.offset(place))
                         .with_context(|| self.folder.join(FEATURES).display().to_string())?;
                     self.mark(place, DONE)?;
                 }
@@ -259,24 +321,12 @@ fn extend_with_halves(out: &mut Vec<u8>, features: &[f32]) {
 
 fn open_for_writing(path: &Path) -> anyhow::Result<File> {
     OpenOptions::new()
+        .read(true)
         .write(true)
         .create(true)
         .truncate(false)
         .open(path)
         .with_context(|| path.display().to_string())
-}
-
-fn write(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(path)?;
-        file.write_all(bytes)?;
-        file.sync_all()
-    };
-    write().with_context(|| path.display().to_string())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn bar(pictures: u64) -> ProgressBar {

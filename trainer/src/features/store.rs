@@ -1,6 +1,6 @@
 //! Reading a prepared folder.
 
-use std::fs::File;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use half::slice::HalfFloatSliceExt;
@@ -34,6 +34,9 @@ pub struct Index {
     pub pictures: Vec<PreparedPicture>,
     /// Pictures that could not be used, once all were tried.
     pub rejected: Vec<Rejected>,
+    /// What the corpus' reader left out, such as pictures that are not on disk; one line each.
+    #[serde(default)]
+    pub problems: Vec<String>,
 }
 
 /// A picture with its captions.
@@ -88,6 +91,9 @@ pub enum FeaturesError {
         /// Pictures in all.
         total: usize,
     },
+    /// Another program writes the folder, or reads it while it is to be written.
+    #[error("{path}: in use by another metalens-trainer; wait until it has ended", path = .0.display())]
+    InUse(PathBuf),
     /// A file has another length than the index says.
     #[error("{path}: {found} bytes, {expected} expected; run `metalens-trainer prepare` again", path = path.display())]
     Length {
@@ -112,6 +118,8 @@ pub struct Features {
     index: Index,
     status: Vec<u8>,
     map: Mmap,
+    /// Holds the lock.
+    _locked: File,
     folder: PathBuf,
 }
 
@@ -135,15 +143,18 @@ impl Features {
         }
         let path = folder.join(FEATURES);
         let file = File::open(&path).map_err(FeaturesError::io(&path))?;
+        // Until the mapping is gone, `prepare` cannot write to the file.
+        lock(&path, file.try_lock_shared())?;
         let found = file.metadata().map_err(FeaturesError::io(&path))?.len();
         let expected = index.file_length();
         if found != expected {
             return Err(FeaturesError::Length { path, found, expected });
         }
-        // SAFETY: the file is only replaced as a whole by `prepare`, which refuses to run on a folder in use.
+        // SAFETY: `prepare`, the one writer, takes an exclusive lock before it writes to the file or cuts it, and fails
+        // while `_locked` below holds a shared one.
         #[allow(unsafe_code)]
         let map = unsafe { Mmap::map(&file) }.map_err(FeaturesError::io(&path))?;
-        Ok(Self { index, status, map, folder: folder.to_owned() })
+        Ok(Self { index, status, map, _locked: file, folder: folder.to_owned() })
     }
 
     /// What the folder holds.
@@ -187,6 +198,22 @@ impl Index {
         self.trunk.positions() * self.trunk.channels
     }
 
+    /// Whether both have the same pictures in the same rows of the same trunk, whatever is said of them.
+    pub(super) fn same_rows(&self, other: &Self) -> bool {
+        let names = |index: &Self| index.pictures.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
+        self.same_trunk(other) && names(self) == names(other)
+    }
+
+    /// Whether a picture's rows are the same in both.
+    pub(super) fn same_trunk(&self, other: &Self) -> bool {
+        self.trunk_sha256 == other.trunk_sha256 && self.trunk == other.trunk && self.views == other.views
+    }
+
+    /// Where the rows of a picture begin.
+    pub(super) fn offset(&self, picture: usize) -> u64 {
+        (picture * self.views * self.row_bytes()) as u64
+    }
+
     /// Bytes of one row.
     pub(super) fn row_bytes(&self) -> usize {
         self.row_length() * size_of::<half::f16>()
@@ -195,6 +222,14 @@ impl Index {
     pub(super) fn file_length(&self) -> u64 {
         (self.pictures.len() * self.views * self.row_bytes()) as u64
     }
+}
+
+/// What came of locking the file `path`.
+pub(super) fn lock(path: &Path, locked: Result<(), TryLockError>) -> Result<(), FeaturesError> {
+    locked.map_err(|error| match error {
+        TryLockError::WouldBlock => FeaturesError::InUse(path.to_owned()),
+        TryLockError::Error(source) => FeaturesError::Io { path: path.to_owned(), source },
+    })
 }
 
 pub(super) fn read_index(folder: &Path) -> Result<Index, FeaturesError> {

@@ -1,8 +1,6 @@
 //! What a run needs to go on bit for bit, in one safetensors file; and the averaged parameters of every epoch.
 
 use std::collections::HashMap;
-use std::fs::File;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -11,14 +9,24 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
+use super::config::Schedule;
+use super::dataset::Dataset;
 use super::optimiser::{AdamW, Memory};
 use super::validate::Validated;
 use crate::captioner::{Parameters, Sizes};
+use crate::features::Index;
+use crate::files::replace;
+use crate::vocabulary::TrainingVocabulary;
 
 /// The file that `--resume` reads.
 const LATEST: &str = "latest.safetensors";
 /// The averaged parameters of the best epoch.
 const BEST: &str = "best.safetensors";
+
+/// The words, one a line.
+const WORDS: &str = "words.txt";
+/// The hash of the trunk that made the features.
+const TRUNK: &str = "trunk.sha256";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -36,6 +44,20 @@ pub(super) struct Progress {
     pub history: Vec<EpochRow>,
 }
 
+impl Progress {
+    /// Whether all epochs are done, or too many have passed since the best one.
+    pub fn is_finished(&self, schedule: &Schedule) -> bool {
+        let mut best = 0;
+        for (place, row) in self.history.iter().enumerate() {
+            if row.validated.scores.cider > self.history[best].validated.scores.cider {
+                best = place;
+            }
+        }
+        let since_best = self.epoch.saturating_sub(best + 1);
+        self.epoch >= schedule.epochs || schedule.patience.is_some_and(|patience| since_best >= patience)
+    }
+}
+
 /// What an epoch brought.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochRow {
@@ -43,7 +65,7 @@ pub struct EpochRow {
     pub epoch: usize,
     /// At its last step.
     pub learning_rate: f64,
-    /// Smoothed cross-entropy per word, with dropout.
+    /// Per word, as the objective has it: smoothed cross-entropy with dropout, or that and negative rewards.
     pub training_loss: f64,
     /// Training time, without validation.
     pub seconds: f64,
@@ -55,11 +77,11 @@ pub struct EpochRow {
 }
 
 /// A run's folder.
-pub(super) struct RunFolder(pub PathBuf);
+pub struct RunFolder(pub PathBuf);
 
 impl RunFolder {
     /// Writes everything that the run needs to go on.
-    pub fn save(
+    pub(super) fn save(
         &self,
         parameters: &Parameters,
         optimiser: &AdamW,
@@ -81,8 +103,57 @@ impl RunFolder {
         write(&self.0.join(LATEST), tensors, metadata)
     }
 
+    /// Notes the words of the run.
+    pub(super) fn write_words(&self, vocabulary: &TrainingVocabulary) -> anyhow::Result<()> {
+        self.write_text(WORDS, &(vocabulary.words().join("\n") + "\n"))
+    }
+
+    /// Notes which trunk made the features that the run learns from.
+    pub(super) fn write_trunk(&self, index: &Index) -> anyhow::Result<()> {
+        self.write_text(TRUNK, &format!("{}\n", index.trunk_sha256))
+    }
+
+    /// The words of the run.
+    ///
+    /// # Errors
+    /// When the folder holds none.
+    pub fn words(&self) -> anyhow::Result<TrainingVocabulary> {
+        let path = self.0.join(WORDS);
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        Ok(TrainingVocabulary::from_words(text.lines().map(str::to_owned).collect()))
+    }
+
+    /// Makes sure that the run learned from features of this trunk.
+    ///
+    /// # Errors
+    /// When it did not; the message names both trunks.
+    pub fn require_trunk(&self, index: &Index) -> anyhow::Result<()> {
+        let path = self.0.join(TRUNK);
+        let found = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        anyhow::ensure!(
+            found.trim() == index.trunk_sha256,
+            "{}: the run learned from features of trunk {}, the prepared folder now has those of {}",
+            path.display(),
+            found.trim(),
+            index.trunk_sha256
+        );
+        Ok(())
+    }
+
+    /// Makes sure that trunk and words of the run are those that the data now gives.
+    pub(super) fn require_same(&self, dataset: &Dataset) -> anyhow::Result<()> {
+        self.require_trunk(dataset.features().index())?;
+        anyhow::ensure!(
+            self.words()? == dataset.vocabulary,
+            "{}: not the words that the training pictures now give; the prepared folder or vocabulary.min_count or \
+             validation.pictures has changed",
+            self.0.join(WORDS).display()
+        );
+        Ok(())
+    }
+
     /// Reads what [`Self::save`] wrote.
-    pub fn load(&self, device: &Device) -> anyhow::Result<(Parameters, AdamW, Progress)> {
+    pub(super) fn load(&self, device: &Device) -> anyhow::Result<(Parameters, AdamW, Progress)> {
         let path = self.0.join(LATEST);
         let bytes = std::fs::read(&path)
             .with_context(|| format!("{}: no checkpoint to resume from", path.display()))?;
@@ -90,7 +161,7 @@ impl RunFolder {
     }
 
     /// Writes the averaged parameters of an epoch; of the best one twice.
-    pub fn save_average(&self, average: &Parameters, epoch: usize, best: bool) -> anyhow::Result<()> {
+    pub(super) fn save_average(&self, average: &Parameters, epoch: usize, best: bool) -> anyhow::Result<()> {
         self.write_parameters(&format!("epoch-{epoch:03}.safetensors"), average)?;
         if best {
             self.write_parameters(BEST, average)?;
@@ -107,7 +178,7 @@ impl RunFolder {
     }
 
     /// Writes a small text file whole or not at all.
-    pub fn write_text(&self, name: &str, text: &str) -> anyhow::Result<()> {
+    pub(super) fn write_text(&self, name: &str, text: &str) -> anyhow::Result<()> {
         replace(&self.0.join(name), text.as_bytes())
     }
 }
@@ -176,16 +247,4 @@ fn write(path: &Path, tensors: Vec<Named>, metadata: HashMap<String, String>) ->
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
     let metadata = (!metadata.is_empty()).then_some(metadata);
     replace(path, &safetensors::serialize(views, metadata)?)
-}
-
-/// Replaces a file as a whole: a reader, or a run after a power cut, sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
-    let temporary = path.with_extension("new");
-    let write = || -> std::io::Result<()> {
-        let mut file = File::create(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)
-    };
-    write().with_context(|| path.display().to_string())
 }

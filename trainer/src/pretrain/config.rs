@@ -127,6 +127,9 @@ impl Default for VocabularyConfig {
 pub struct Schedule {
     /// Passes over the training pictures.
     pub epochs: usize,
+    /// Stop earlier, after so many epochs without a better CIDEr on the held-out pictures; never where not given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patience: Option<usize>,
     /// Pictures of a batch.
     pub pictures: usize,
     /// Captions of each picture in a batch, drawn anew every time.
@@ -147,6 +150,7 @@ impl Default for Schedule {
     fn default() -> Self {
         Self {
             epochs: 20,
+            patience: None,
             pictures: 32,
             captions: 5,
             peak_learning_rate: 2e-3,
@@ -273,8 +277,27 @@ impl Config {
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let positive = "needs 1 or more";
         let rate = "needs 0 or more and less than 1";
-        let (s, r) = (&self.schedule, &self.regularisation);
-        let rules: [(&'static str, String, bool, &'static str); 13] = [
+        let (s, r, m) = (&self.schedule, &self.regularisation, &self.model);
+        let lonely = self.objective == Objective::SelfCritical && s.captions < 2;
+        let rules: [(&'static str, String, bool, &'static str); 21] = [
+            ("model.token", m.token.to_string(), m.token > 0, positive),
+            ("model.key", m.key.to_string(), m.key > 0, positive),
+            ("model.state", m.state.to_string(), m.state > 0, positive),
+            ("model.word", m.word.to_string(), m.word > 0, positive),
+            ("model.hidden", m.hidden.to_string(), m.hidden > 0, positive),
+            (
+                "validation.pictures",
+                self.validation.pictures.to_string(),
+                self.validation.pictures > 0,
+                positive,
+            ),
+            ("schedule.patience", format!("{:?}", s.patience), s.patience != Some(0), positive),
+            (
+                "schedule.captions",
+                s.captions.to_string(),
+                !lonely,
+                "needs 2 or more where the objective is self-critical: each is judged by the others",
+            ),
             ("shards", self.shards.to_string(), self.shards > 0, positive),
             ("schedule.epochs", s.epochs.to_string(), s.epochs > 0, positive),
             (
@@ -395,5 +418,13 @@ mod tests {
     fn a_value_out_of_range_is_named_with_its_rule() {
         let error = read("data = \"d\"\n[regularisation]\ndropout = 1.5\n").unwrap_err().to_string();
         assert!(error.contains("regularisation.dropout = 1.5"), "{error}");
+        for (text, named) in [
+            ("[model]\nword = 0", "model.word = 0"),
+            ("[validation]\npictures = 0", "validation.pictures = 0"),
+            ("objective = \"self-critical\"\n[schedule]\ncaptions = 1", "schedule.captions = 1"),
+        ] {
+            let error = read(&format!("data = \"d\"\n{text}\n")).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 }

@@ -45,7 +45,7 @@ pub(super) fn svg(history: &[EpochRow]) -> anyhow::Result<String> {
         area.fill(&WHITE)?;
         let (above, below) = area.split_vertically(360);
         let losses: [Line; 2] = [
-            ("training loss (smoothed, dropout)", RGBColor(150, 150, 150), |row| row.training_loss),
+            ("training loss", RGBColor(150, 150, 150), |row| row.training_loss),
             ("validation loss", RGBColor(200, 60, 40), |row| row.validated.loss),
         ];
         panel(&above, "nats per word", history, &losses)?;

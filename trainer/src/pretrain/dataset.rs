@@ -64,6 +64,11 @@ impl Dataset {
             train.len(),
             config.schedule.pictures
         );
+        anyhow::ensure!(
+            !config.regularisation.flip || features.index().views > 1,
+            "{}: regularisation.flip = true needs features that were prepared with --mirrored",
+            config.data.display()
+        );
         train.sort_by_cached_key(|&i| Sha256::digest(pictures[i].name.as_bytes()));
         let mut validation = train.split_off(train.len() - held_out);
         validation.sort_unstable();
@@ -123,8 +128,7 @@ impl Dataset {
         let index = self.features.index();
         let mut pixels = Vec::with_capacity(samples.len() * index.row_length());
         for &sample in samples {
-            let mirror = config.regularisation.flip && index.views > 1;
-            let view = if mirror { rng.random_range(0..index.views) } else { 0 };
+            let view = if config.regularisation.flip { rng.random_range(0..index.views) } else { 0 };
             self.features.extend(self.training[sample].picture, view, &mut pixels);
         }
         Tensor::from_vec(pixels, (samples.len(), index.trunk.positions(), index.trunk.channels), &self.device)

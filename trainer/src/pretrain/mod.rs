@@ -1,4 +1,4 @@
-//! Cross-entropy training of projection, decoder and head on cached features.
+//! Training of projection, decoder and head on cached features, by cross-entropy or by self-critical rewards.
 //!
 //! A batch is cut into shards, one a thread; each shard's gradient is computed on one thread from start to end and the
 //! sums are added in the shards' order, so a run is a function of its configuration and data, on one machine bit for
@@ -11,6 +11,7 @@ mod curve;
 mod dataset;
 mod optimiser;
 mod self_critical;
+mod speak;
 mod validate;
 
 use std::path::Path;
@@ -23,17 +24,18 @@ use indicatif::{ProgressBar, ProgressStyle};
 use rand_chacha::ChaCha8Rng;
 use rayon::ThreadPool;
 
-pub use checkpoint::EpochRow;
+pub use checkpoint::{EpochRow, RunFolder};
 pub use validate::Validated;
 
 use crate::captioner::{Batch, Captioner, Dropout, PackedCaptions, Parameters, Sizes, ops};
 use crate::features::Features;
 use crate::vocabulary::{END, START};
-use checkpoint::{Progress, RunFolder};
+use checkpoint::Progress;
 use config::{Config, Objective};
 use dataset::{Dataset, generator, purpose};
 use optimiser::{AdamW, Rates};
 use self_critical::Critic;
+use speak::speak;
 
 /// Whether a run starts anew or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +49,7 @@ pub enum Start {
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// All epochs are done.
+    /// All epochs are done, or as many as patience allowed.
     Finished,
     /// `stop` was set; the checkpoint holds everything.
     Interrupted,
@@ -66,7 +68,7 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
         Start::Anew => Trainer::anew(config, &dataset, &folder)?,
         Start::Resume => Trainer::resume(config, &dataset, &folder)?,
     };
-    while trainer.progress.epoch < config.schedule.epochs {
+    while !trainer.progress.is_finished(&config.schedule) {
         if trainer.epoch(stop)? == Outcome::Interrupted {
             folder.save(&trainer.parameters, &trainer.optimiser, &trainer.progress)?;
             return Ok(Outcome::Interrupted);
@@ -106,8 +108,6 @@ struct Trainer<'a> {
     critic: Option<Critic>,
     /// One pool of one thread a shard: inside it candle's products stay on that thread.
     threads: Vec<ThreadPool>,
-    /// Seconds of the epoch under way that earlier invocations spent.
-    begun: Instant,
 }
 
 /// What one shard contributes.
@@ -129,10 +129,14 @@ impl<'a> Trainer<'a> {
             "{}: holds something already; go on with --resume, or name another folder",
             path.display()
         );
+        let trainer = Self::fresh(config, dataset)?;
         std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
         folder.write_text("run.toml", &toml::to_string(config)?)?;
-        folder.write_text("words.txt", &(dataset.vocabulary.words().join("\n") + "\n"))?;
-        Self::fresh(config, dataset)
+        folder.write_words(&dataset.vocabulary)?;
+        folder.write_trunk(dataset.features().index())?;
+        // From here on the run can be resumed.
+        folder.save(&trainer.parameters, &trainer.optimiser, &trainer.progress)?;
+        Ok(trainer)
     }
 
     /// Before the first step.
@@ -151,6 +155,8 @@ impl<'a> Trainer<'a> {
             None => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?,
             Some(path) => {
                 anyhow::ensure!(path.is_file(), "initial: {}: no such checkpoint", path.display());
+                let folder = RunFolder(path.parent().unwrap_or(Path::new("")).to_owned());
+                folder.require_same(dataset).context("initial")?;
                 Parameters::load(path, &dataset.device).with_context(|| path.display().to_string())?
             }
         };
@@ -164,14 +170,8 @@ impl<'a> Trainer<'a> {
     }
 
     fn resume(config: &'a Config, dataset: &'a Dataset, folder: &RunFolder) -> anyhow::Result<Self> {
+        folder.require_same(dataset)?;
         let (parameters, optimiser, progress) = folder.load(&dataset.device)?;
-        anyhow::ensure!(
-            parameters.sizes.vocabulary == dataset.vocabulary.len(),
-            "{}: the checkpoint knows {} words, the data now gives {}; the prepared folder has changed",
-            folder.0.display(),
-            parameters.sizes.vocabulary,
-            dataset.vocabulary.len()
-        );
         Self::new(config, dataset, parameters, optimiser, progress)
     }
 
@@ -193,7 +193,7 @@ impl<'a> Trainer<'a> {
             })
             .collect::<Result<_, _>>()?;
         let critic = (config.objective == Objective::SelfCritical).then(|| Critic::new(dataset));
-        Ok(Self { config, dataset, parameters, optimiser, progress, critic, threads, begun: Instant::now() })
+        Ok(Self { config, dataset, parameters, optimiser, progress, critic, threads })
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -219,7 +219,7 @@ impl<'a> Trainer<'a> {
         bar.set_position((self.progress.step * per_step) as u64);
         bar.reset_eta();
         let spent = self.progress.seconds;
-        self.begun = Instant::now();
+        let begun = Instant::now();
         while self.progress.step < self.steps_per_epoch() {
             if stop.load(Ordering::Relaxed) {
                 bar.abandon();
@@ -228,7 +228,7 @@ impl<'a> Trainer<'a> {
             let samples = &order[self.progress.step * per_step..][..per_step];
             self.step(samples)?;
             self.progress.step += 1;
-            self.progress.seconds = spent + self.begun.elapsed().as_secs_f64();
+            self.progress.seconds = spent + begun.elapsed().as_secs_f64();
             bar.set_message(format!("{:.3}", self.progress.loss / self.progress.words));
             bar.inc(per_step as u64);
         }
@@ -328,7 +328,9 @@ impl<'a> Trainer<'a> {
         let per_picture = self.config.schedule.captions;
         let max_words = self.config.vocabulary.max_words;
         let captioner = Captioner::new(&self.parameters);
-        let drawn = self_critical::draw(&captioner, &features, per_picture, max_words, rng)?;
+        let drawn = speak(&captioner, &features, per_picture, max_words, |logits| {
+            self_critical::draw_word(logits, rng)
+        })?;
         let advantages: Vec<f32> = samples
             .iter()
             .zip(drawn.chunks_exact(per_picture))
@@ -358,7 +360,7 @@ impl<'a> Trainer<'a> {
             validated,
         };
         let row = EpochRow { learning_rate: self.learning_rate(), ..row };
-        println!(
+        let line = format!(
             "epoch {:3}  loss {:.3}  validation {:.3}  BLEU-4 {:.3}  CIDEr {:.3}  {:.0} pictures/s{}",
             row.epoch,
             row.training_loss,
@@ -368,6 +370,8 @@ impl<'a> Trainer<'a> {
             row.pictures_per_second,
             if best { "  *" } else { "" }
         );
+        // Training goes on when nobody reads any more: the curve has the same numbers.
+        let _ = metalens::cli::say(line);
         let epoch = row.epoch;
         let history = std::mem::take(&mut self.progress.history);
         self.progress = Progress { epoch, history, ..Progress::default() };

@@ -3,14 +3,13 @@
 
 use std::sync::Mutex;
 
-use candle_core::{Result, Tensor};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::dataset::Dataset;
-use crate::captioner::{Captioner, PackedCaptions};
+use crate::captioner::PackedCaptions;
 use crate::score::{CiderScorer, References};
-use crate::vocabulary::{END, PADDING, SPECIAL, START, TrainingVocabulary, UNKNOWN};
+use crate::vocabulary::{END, SPECIAL, TrainingVocabulary};
 
 /// Rewards captions by CIDEr-D with the document frequencies of the training captions.
 pub(super) struct Critic {
@@ -53,56 +52,8 @@ fn with_end(text: &str) -> String {
     format!("{text} {}", SPECIAL[END as usize])
 }
 
-/// Draws `per_picture` captions for every picture of `features` `[pictures, 49, trunk]`, picture by picture.
-pub(super) fn draw(
-    captioner: &Captioner,
-    features: &Tensor,
-    per_picture: usize,
-    max_words: usize,
-    rng: &mut ChaCha8Rng,
-) -> Result<Vec<Vec<u32>>> {
-    let encoded = captioner.encode(features, &mut None)?;
-    let rows = features.dim(0)? * per_picture;
-    let picture_of = |row: usize| (row / per_picture) as u32;
-    let mut captions = vec![Vec::new(); rows];
-    let mut speaking: Vec<usize> = (0..rows).collect();
-    let mut pictures: Vec<u32> = speaking.iter().map(|&row| picture_of(row)).collect();
-    let mut words = vec![START; rows];
-    let mut state =
-        encoded.state.index_select(&Tensor::from_slice(&pictures, rows, features.device())?, 0)?;
-    for length in 0..max_words {
-        let step = captioner.step(&words, &state, &encoded, &pictures)?;
-        let logits: Vec<Vec<f32>> = captioner.head(&step.z, &mut None)?.to_vec2()?;
-        let (mut kept, mut kept_rows) = (Vec::new(), Vec::new());
-        words.clear();
-        for (place, (&row, mut logits)) in speaking.iter().zip(logits).enumerate() {
-            for barred in [PADDING, START, UNKNOWN] {
-                logits[barred as usize] = f32::NEG_INFINITY;
-            }
-            if length == 0 {
-                logits[END as usize] = f32::NEG_INFINITY;
-            }
-            let word = draw_word(&mut logits, rng);
-            if word != END {
-                captions[row].push(word);
-                words.push(word);
-                kept.push(row);
-                kept_rows.push(place as u32);
-            }
-        }
-        if kept.is_empty() {
-            break;
-        }
-        let index = Tensor::from_slice(&kept_rows, kept_rows.len(), state.device())?;
-        state = step.state.index_select(&index, 0)?;
-        pictures = kept.iter().map(|&row| picture_of(row)).collect();
-        speaking = kept;
-    }
-    Ok(captions)
-}
-
 /// A word drawn from softmax(logits).
-fn draw_word(logits: &mut [f32], rng: &mut ChaCha8Rng) -> u32 {
+pub(super) fn draw_word(logits: &mut [f32], rng: &mut ChaCha8Rng) -> u32 {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut sum = 0.0;
     for x in logits.iter_mut() {
@@ -123,6 +74,7 @@ mod tests {
     use rand::SeedableRng;
 
     use super::*;
+    use crate::vocabulary::START;
 
     #[test]
     fn words_are_drawn_as_often_as_they_are_probable() {
