@@ -1,12 +1,12 @@
 //! `cargo xtask ablate`: what each choice of a training configuration is worth.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run::{cargo, root, run, target};
+use crate::run::{absolute, cargo, root, run, target};
 
 /// Name, and what is set instead of the configuration's own.
 const ROWS: [(&str, &[&str]); 6] = [
@@ -20,7 +20,9 @@ const ROWS: [(&str, &[&str]); 6] = [
 
 /// Trains one run a row for a few epochs, into folders below `runs`, and prints the scores of the held-out pictures. A run
 /// that is there already goes on or is only read, so an interrupted table is continued by the same command.
-pub fn ablate(config: &Path, epochs: usize, runs: &Path) -> anyhow::Result<()> {
+pub fn ablate(config: Option<PathBuf>, epochs: usize, runs: Option<PathBuf>) -> anyhow::Result<()> {
+    let config = absolute(config.unwrap_or_else(|| root().join("trainer/configs/flickr8k.toml")))?;
+    let runs = absolute(runs.unwrap_or_else(|| root().join("runs/ablate")))?;
     run(cargo().args(["build", "--quiet", "--package", "metalens-trainer", "--bin", "metalens-trainer"]))?;
     let trainer = target().join("debug/metalens-trainer");
     let mut table = String::new();
@@ -32,11 +34,11 @@ pub fn ablate(config: &Path, epochs: usize, runs: &Path) -> anyhow::Result<()> {
         if folder.join("latest.safetensors").is_file() {
             command.arg("--resume");
         } else {
-            command.arg("--config").arg(config).args(["--set", &format!("schedule.epochs={epochs}")]);
+            command.arg("--config").arg(&config).args(["--set", &format!("schedule.epochs={epochs}")]);
             command.args(settings.iter().flat_map(|setting| ["--set", setting]));
         }
         run(&mut command)?;
-        let last = last_row(&root().join(&folder).join("curve.csv"))?;
+        let last = last_row(&folder.join("curve.csv"))?;
         anyhow::ensure!(
             last.get("epoch").map(String::as_str) == Some(epochs.to_string().as_str()),
             "{}: was not trained for {epochs} epochs; interrupted, or made with another --epochs",

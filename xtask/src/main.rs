@@ -18,24 +18,24 @@ enum Task {
     Bench(Bench),
     /// Train a configuration with one choice changed at a time, and print what each is worth on held-out pictures.
     Ablate {
-        /// The configuration.
-        #[arg(long, default_value = "trainer/configs/flickr8k.toml")]
-        config: PathBuf,
+        /// The configuration; trainer/configs/flickr8k.toml where not given.
+        #[arg(long)]
+        config: Option<PathBuf>,
         /// Epochs of each run.
         #[arg(long, default_value_t = 5)]
         epochs: usize,
-        /// The folder for the runs.
-        #[arg(long, default_value = "runs/ablate")]
-        runs: PathBuf,
+        /// The folder for the runs; runs/ablate of the checkout where not given.
+        #[arg(long)]
+        runs: Option<PathBuf>,
     },
     /// Compare the runtime with onnxruntime on a bundle's graphs.
     Parity {
-        /// The bundle.
-        #[arg(long, default_value = "models/flickr8k-lite0")]
-        bundle: PathBuf,
-        /// A corpus in Flickr8k's format.
-        #[arg(long, env = "METALENS_DATA_FLICKR8K", default_value = "../shared/data/flickr8k")]
-        data: PathBuf,
+        /// The bundle; the checkout's models/flickr8k-lite0 where not given.
+        #[arg(long)]
+        bundle: Option<PathBuf>,
+        /// A corpus in Flickr8k's format; flickr8k in the folder METALENS_DATA where not given.
+        #[arg(long)]
+        data: Option<PathBuf>,
         /// Pictures that are compared.
         #[arg(long, default_value_t = 100)]
         count: usize,
@@ -69,8 +69,8 @@ fn main() -> ExitCode {
             bench::pretrain(&data, threads, rounds, steps)
         }
         Task::Bench(Bench::Captions) => bench::captions(),
-        Task::Ablate { config, epochs, runs } => ablate::ablate(&config, epochs, &runs),
-        Task::Parity { bundle, data, count } => parity::parity(&bundle, &data, count),
+        Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
+        Task::Parity { bundle, data, count } => parity::parity(bundle, data, count),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

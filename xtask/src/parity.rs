@@ -1,12 +1,23 @@
 //! `cargo xtask parity`.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use crate::run::{cargo, python, root, run, target};
+use crate::run::{absolute, cargo, python, root, run, target};
 
-pub fn parity(bundle: &Path, data: &Path, count: usize) -> anyhow::Result<()> {
+/// Where corpora are when METALENS_DATA does not say.
+const DATA: &str = "../shared/data";
+
+pub fn parity(bundle: Option<PathBuf>, data: Option<PathBuf>, count: usize) -> anyhow::Result<()> {
+    let corpora = || root().join(std::env::var_os("METALENS_DATA").unwrap_or_else(|| DATA.into()));
+    let bundle = absolute(bundle.unwrap_or_else(|| root().join("models/flickr8k-lite0")))?;
+    let given = data.is_some();
+    let data = absolute(data.unwrap_or_else(|| corpora().join("flickr8k")))?;
     if !data.exists() {
-        println!("parity: skipped, {} does not exist", data.display());
+        anyhow::ensure!(!given, "{}: no such folder", data.display());
+        println!(
+            "parity: skipped, {} does not exist; METALENS_DATA names the folder of the corpora",
+            data.display()
+        );
         return Ok(());
     }
     let python = python(&["numpy", "onnx", "onnxruntime"])?;
@@ -17,13 +28,13 @@ pub fn parity(bundle: &Path, data: &Path, count: usize) -> anyhow::Result<()> {
     run(cargo()
         .args(["run", "--quiet", "--package", "metalens-tests", "--bin", "parity-dump", "--"])
         .arg("--bundle")
-        .arg(bundle)
+        .arg(&bundle)
         .arg("--data")
-        .arg(data)
+        .arg(&data)
         .arg("--out")
         .arg(&dump)
         .args(["--count", &count.to_string()]))?;
     let script = root().join("tests/parity/onnxruntime_parity.py");
     let mut command = std::process::Command::new(python);
-    run(command.current_dir(root()).arg(script).arg(bundle).arg(&dump))
+    run(command.current_dir(root()).arg(script).arg(&bundle).arg(&dump))
 }
