@@ -81,8 +81,8 @@ pub fn encoder(
     Ok(w.graph.finish())
 }
 
-/// decoder.onnx: `word` i64[B], `state` f32[B, state], `tokens` f32[1, 49, token], `keys` f32[1, 49, key] ->
-/// `next_state` f32[B, state], `z` f32[B, feature], `attention` f32[B, 49].
+/// decoder.onnx: `word i64[B]`, `state f32[B, state]`, `tokens f32[1, 49, token]`, `keys f32[1, 49, key]` ->
+/// `next_state f32[B, state]`, `z f32[B, feature]`, `attention f32[B, 49]`.
 ///
 /// Word ids from the vocabulary's size on are slots; all of them read the unknown word's embedding.
 ///
