@@ -18,6 +18,12 @@ use metalens_trainer::onnx::Precision;
 use metalens_trainer::pretrain::config::{Config, Objective};
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
+/// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
+fn options(folder: &Path, out: &str) -> PrepareOptions {
+    let (trunk, (_, shape)) = (folder.join("trunk.onnx"), tiny::trunk());
+    PrepareOptions { trunk, shape, out: folder.join(out), mirrored: true, threads: 2 }
+}
+
 fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
 }
@@ -186,14 +192,7 @@ fn pictures_that_cannot_be_used_are_listed_and_training_goes_on_without_them() {
     let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
     assert_eq!(corpus.missing().collect::<Vec<_>>(), ["3-01.png"]);
 
-    let (_, shape) = tiny::trunk();
-    let options = PrepareOptions {
-        trunk: folder.path().join("trunk.onnx"),
-        shape,
-        out: folder.path().join("again"),
-        mirrored: false,
-        threads: 2,
-    };
+    let options = PrepareOptions { mirrored: false, ..options(folder.path(), "again") };
     let Prepared::Finished { usable, rejected } =
         features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap()
     else {
@@ -218,10 +217,7 @@ fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
     let small = tiny::prepare(folder.path()).unwrap();
     let first = std::fs::read(small.data.join("features.f16")).unwrap();
     let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let (bytes, shape) = tiny::trunk();
-    let trunk = folder.path().join("trunk.onnx");
-    let options =
-        PrepareOptions { trunk: trunk.clone(), shape, out: small.data.clone(), mirrored: true, threads: 1 };
+    let options = options(folder.path(), "data");
 
     // As after a power cut: some pictures are marked as not done, and their rows are garbage.
     let mut status = std::fs::read(small.data.join("status.bin")).unwrap();
@@ -247,10 +243,10 @@ fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
     assert!(std::fs::read(small.data.join("features.f16")).unwrap() == torn);
 
     // Another trunk, if only by its hash, makes everything anew.
-    let mut other = bytes;
+    let mut other = tiny::trunk().0;
     let producer = other.windows(8).position(|w| w == b"metalens").unwrap();
     other[producer] = b'M';
-    std::fs::write(&trunk, other).unwrap();
+    std::fs::write(&options.trunk, other).unwrap();
     features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
     assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
 }
@@ -261,9 +257,7 @@ fn rows_are_kept_by_name_when_captions_or_pictures_change() {
     let small = tiny::prepare(folder.path()).unwrap();
     let features = small.data.join("features.f16");
     let mut corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let (_, shape) = tiny::trunk();
-    let trunk = folder.path().join("trunk.onnx");
-    let options = PrepareOptions { trunk, shape, out: small.data.clone(), mirrored: true, threads: 1 };
+    let options = options(folder.path(), "data");
     let prepare = |corpus: &corpus::Corpus| features::prepare(corpus, &options, &AtomicBool::new(false));
     let first = std::fs::read(&features).unwrap();
     let row = first.len() / corpus.pictures.len();
@@ -305,14 +299,7 @@ fn a_rejected_picture_is_tried_again() {
     let small = tiny::prepare(folder.path()).unwrap();
     let picture = small.corpus.join("images/0-01.png");
     let whole = std::fs::read(&picture).unwrap();
-    let (_, shape) = tiny::trunk();
-    let options = PrepareOptions {
-        trunk: folder.path().join("trunk.onnx"),
-        shape,
-        out: folder.path().join("again"),
-        mirrored: false,
-        threads: 2,
-    };
+    let options = PrepareOptions { mirrored: false, ..options(folder.path(), "again") };
     std::fs::write(&picture, &whole[..40]).unwrap();
     let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
     for (attempt, expected) in [1, 1, 0].into_iter().enumerate() {

@@ -1,5 +1,6 @@
 //! `metalens-trainer meta-test`.
 
+use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -22,6 +23,9 @@ pub struct Arguments {
     /// train, dev or test; all pictures where not given.
     #[arg(long)]
     split: Option<Split>,
+    /// Only the pictures whose names stand in this file, one a line, such as a training run's held-out.txt.
+    #[arg(long, value_name = "FILE")]
+    pictures: Option<PathBuf>,
     /// Hypotheses kept while searching; the bundle's own where not given.
     #[arg(long)]
     beam: Option<usize>,
@@ -41,10 +45,16 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let corpus = corpus::read(&arguments.data, arguments.format)?;
-    let pictures: Vec<_> =
+    let mut pictures: Vec<_> =
         corpus.pictures.iter().filter(|p| arguments.split.is_none_or(|split| p.split == split)).collect();
     if let Some(split) = arguments.split {
         anyhow::ensure!(!pictures.is_empty(), "{}: split {split} is empty", arguments.data.display());
+    }
+    if let Some(path) = &arguments.pictures {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        let names: HashSet<&str> = text.lines().collect();
+        pictures.retain(|picture| names.contains(picture.name.as_str()));
+        anyhow::ensure!(!pictures.is_empty(), "{}: names no picture of the corpus", path.display());
     }
     for problem in corpus.problems.iter().filter(|problem| problem.is_defect()) {
         eprintln!("warning: {problem}");

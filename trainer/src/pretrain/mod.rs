@@ -134,6 +134,10 @@ impl<'a> Trainer<'a> {
         folder.write_text("run.toml", &toml::to_string(config)?)?;
         folder.write_words(&dataset.vocabulary)?;
         folder.write_trunk(dataset.features().index())?;
+        let pictures = &dataset.features().index().pictures;
+        let held_out: String =
+            dataset.validation.iter().map(|&place| format!("{}\n", pictures[place].name)).collect();
+        folder.write_text("held-out.txt", &held_out)?;
         // From here on the run can be resumed.
         folder.save(&trainer.parameters, &trainer.optimiser, &trainer.progress)?;
         Ok(trainer)
