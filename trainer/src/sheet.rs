@@ -23,7 +23,7 @@ body { font: 14px/1.4 system-ui, sans-serif; margin: 1.5rem; color: #222; backgr
 main { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 1.2rem }
 figure { margin: 0 }
 img { width: 100%; height: 180px; object-fit: contain; background: #eee }
-figcaption b { display: block; font-size: 15px }
+figcaption b { display: block; font-size: 15px; color: #111 }
 figcaption { color: #777; font-size: 12px }
 </style>";
 

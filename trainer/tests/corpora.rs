@@ -50,3 +50,16 @@ fn coco_mini_has_eighty_train_pictures_with_five_captions_each() {
     assert_eq!(corpus.pictures.len(), 80);
     assert!(corpus.pictures.iter().all(|picture| picture.captions.len() == 5));
 }
+
+#[test]
+fn every_picture_of_the_corpora_can_be_decoded() {
+    for (name, format) in
+        [("flickr8k", Format::Flickr), ("rsicd", Format::Karpathy), ("coco_mini", Format::Coco)]
+    {
+        let Some(corpus) = corpus(name, format) else { continue };
+        for picture in &corpus.pictures {
+            let decoded = metalens::vision::decode(&std::fs::read(&picture.path).unwrap());
+            assert!(decoded.is_ok(), "{}: {}", picture.path.display(), decoded.unwrap_err());
+        }
+    }
+}

@@ -15,7 +15,7 @@ const ROWS: [(&str, &[&str]); 6] = [
     ("no label smoothing", &["regularisation.label_smoothing=0.0"]),
     ("word dropout 0.1", &["regularisation.word_dropout=0.1"]),
     ("no running average", &["schedule.average=0.0"]),
-    ("batch of 64 pictures", &["schedule.pictures=64"]),
+    ("batch of 16 pictures", &["schedule.pictures=16"]),
 ];
 
 /// Trains one run a row for a few epochs, into folders below `runs`, and prints the scores of the held-out pictures. A run

@@ -76,6 +76,9 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     if format == ImageFormat::Jpeg {
         return decode_jpeg(bytes);
     }
+    if format == ImageFormat::WebP && webp_ends_early(bytes) {
+        return Err(DecodeError::Truncated(name));
+    }
     let error = |error: ImageError| describe(name, &error);
     let mut decoder = ImageReader::with_format(Cursor::new(bytes), format).into_decoder().map_err(error)?;
     let (width, height) = decoder.dimensions();
@@ -130,6 +133,13 @@ fn jpeg_ends_early(bytes: &[u8]) -> bool {
     }
     // What is wrong then, the decoder says better.
     place >= bytes.len()
+}
+
+/// Whether there are fewer bytes than the file's head says; the decoder would call what is left corrupt.
+fn webp_ends_early(bytes: &[u8]) -> bool {
+    let Some(&[a, b, c, d]) = bytes.get(4..8) else { return true };
+    // The size does not count the eight bytes up to its own end.
+    (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(8) > bytes.len()
 }
 
 fn pixels(width: u32, height: u32) -> u64 {
@@ -273,7 +283,8 @@ mod tests {
                     whole.len()
                 );
             }
-            assert!(error(&whole[..whole.len() * 3 / 4]).contains("ends early"), "{format:?}");
+            let text = error(&whole[..whole.len() * 3 / 4]);
+            assert!(text.contains("ends early"), "{format:?}: {text}");
         }
     }
 
