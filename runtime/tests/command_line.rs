@@ -59,6 +59,15 @@ fn one_picture_gives_one_line_of_words() {
 }
 
 #[test]
+fn the_readmes_first_command_says_what_the_readme_shows() {
+    let readme = std::fs::read_to_string(checkout().join("README.md")).unwrap();
+    let mut lines = readme.lines().skip_while(|line| !line.starts_with("$ cargo run -- caption "));
+    let file = lines.next().unwrap().rsplit(' ').next().unwrap();
+    let output = run(&["caption", checkout().join(file).to_str().unwrap()]);
+    assert_eq!(stdout(&output).trim_end(), lines.next().unwrap());
+}
+
+#[test]
 fn json_has_the_keys_that_scripts_read() {
     let output = run(&["caption", "--json", "--beam", "2", &picture("camera.jpg")]);
     let line: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
