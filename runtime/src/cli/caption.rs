@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use super::{BundleArgument, Outcome, say};
+use super::{BundleArgument, Outcome, one_line, say};
 use crate::language::MAX_BEAM;
 use crate::{Caption, Captioner, Options, Word, vision};
 
@@ -50,7 +50,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         match read(file).and_then(|picture| Ok(captioner.caption(&picture)?)) {
             Ok(caption) => print(arguments, file, &caption)?,
             Err(error) => {
-                eprintln!("metalens: {}: {error:#}", file.display());
+                eprintln!("metalens: {}: {}", file.display(), one_line(&error));
                 outcome = Outcome::Partial;
             }
         }

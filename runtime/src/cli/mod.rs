@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use output::say;
+pub use output::{one_line, say};
 pub use usage::{WRONG_USAGE, parse};
 
 /// Captions pictures on a small device.
@@ -62,7 +62,7 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("metalens: {error:#}");
+            eprintln!("metalens: {}", one_line(&error));
             ExitCode::FAILURE
         }
     }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use clap::Parser;
-use metalens::cli::WRONG_USAGE;
+use metalens::cli::{WRONG_USAGE, one_line};
 use metalens_trainer::pretrain::config::ConfigError;
 
 /// Meta-learns image captioners and exports them for small devices.
@@ -51,12 +51,7 @@ pub fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Causes on one line; candle's carry a backtrace behind their first line.
-            let causes: Vec<String> = error
-                .chain()
-                .filter_map(|cause| cause.to_string().lines().next().map(str::to_owned))
-                .collect();
-            eprintln!("metalens-trainer: {}", causes.join(": "));
+            eprintln!("metalens-trainer: {}", one_line(&error));
             if error.is::<ConfigError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
