@@ -26,4 +26,4 @@ pub use manifest::{
     SlotRange, SpecialTokens,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
-pub use write::{RecordError, WriteError, hidden_sibling, record_score, write};
+pub use write::{RecordError, WriteError, hidden_sibling, record_score, replace, write};

@@ -105,8 +105,8 @@ impl Vocabulary {
             return Err(VocabularyError::Slots { first: slots.first, count: slots.count });
         }
         let vocabulary = Self { words, ids, special };
-        let sayable = (0..slots.first.0).map(TokenId).filter(|&id| id != end && vocabulary.can_be_said(id));
-        if sayable.count() == 0 {
+        let mut known = (0..slots.first.0).map(TokenId);
+        if !known.any(|id| id != end && vocabulary.can_be_said(id)) {
             return Err(VocabularyError::Nothing);
         }
         Ok(vocabulary)

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::{Bundle, BundleError, BundleId, FileEntry, Manifest, file};
 
-/// Why a bundle could not be written.
+/// Why a bundle or a file could not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
     /// The folder exists already.
@@ -69,10 +69,7 @@ pub fn record_score(folder: &Path, name: &str, score: serde_json::Value) -> Resu
     let mut manifest = Bundle::open(folder)?.manifest().clone();
     manifest.scores.insert(name.to_owned(), score);
     let manifest = Manifest { id: BundleId::of(&manifest), ..manifest };
-    let path = folder.join(file::MANIFEST);
-    let temporary = hidden_sibling(&path, "new");
-    write_file(&temporary, &text(&manifest))?;
-    std::fs::rename(&temporary, &path).map_err(io_error(&path))?;
+    replace(&folder.join(file::MANIFEST), &text(&manifest))?;
     Ok(manifest)
 }
 
@@ -92,6 +89,16 @@ pub enum RecordError {
 pub fn hidden_sibling(path: &Path, purpose: &str) -> PathBuf {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     path.with_file_name(format!(".{name}.{}.{purpose}", std::process::id()))
+}
+
+/// Replaces a file as a whole: a reader, or a program after a power cut, sees the old one or the new one.
+///
+/// # Errors
+/// When the file cannot be written; the message names it.
+pub fn replace(path: &Path, data: &[u8]) -> Result<(), WriteError> {
+    let temporary = hidden_sibling(path, "new");
+    write_file(&temporary, data)?;
+    std::fs::rename(&temporary, path).map_err(io_error(path))
 }
 
 fn text(manifest: &Manifest) -> Vec<u8> {

@@ -11,7 +11,6 @@ pub mod encoder;
 pub mod evaluate;
 pub mod export;
 pub mod features;
-mod files;
 pub mod onnx;
 pub mod pretrain;
 pub mod score;

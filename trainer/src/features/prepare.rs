@@ -13,7 +13,7 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
-use metalens_models::{Preprocessing, hexadecimal};
+use metalens_models::{Preprocessing, hexadecimal, replace};
 use sha2::{Digest, Sha256};
 
 use super::store::{
@@ -22,7 +22,6 @@ use super::store::{
 };
 use crate::corpus::{Corpus, Picture};
 use crate::encoder::TrunkShape;
-use crate::files;
 
 /// How a corpus is prepared.
 #[derive(Clone, Debug)]
@@ -190,10 +189,10 @@ impl Cache {
             Some(previous) if in_place => (found, previous.status),
             previous => begin_anew(folder, &index, previous.as_ref(), &found)?,
         };
-        files::replace(&folder.join(TRUNK), trunk)?;
-        files::replace(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
+        replace(&folder.join(TRUNK), trunk)?;
+        replace(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
         // Last: without it, or with one of another length, nothing in the folder is trusted.
-        files::replace(&folder.join(STATUS), &status)?;
+        replace(&folder.join(STATUS), &status)?;
         Ok(Self {
             pending: (0..status.len()).filter(|&i| status[i] != DONE).collect(),
             status: open_for_writing(&folder.join(STATUS))?,
@@ -233,7 +232,7 @@ impl Cache {
         let mut rejected = self.rejected.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         rejected.sort_by(|a, b| a.name.cmp(&b.name));
         self.index.rejected.clone_from(&rejected);
-        files::replace(&self.folder.join(INDEX), &serde_json::to_vec_pretty(&self.index)?)?;
+        replace(&self.folder.join(INDEX), &serde_json::to_vec_pretty(&self.index)?)?;
         if pending > 0 {
             return Ok(Prepared::Interrupted { pending });
         }

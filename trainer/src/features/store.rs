@@ -200,8 +200,8 @@ impl Index {
 
     /// Whether both have the same pictures in the same rows of the same trunk, whatever is said of them.
     pub(super) fn same_rows(&self, other: &Self) -> bool {
-        let names = |index: &Self| index.pictures.iter().map(|p| p.name.clone()).collect::<Vec<_>>();
-        self.same_trunk(other) && names(self) == names(other)
+        let names = self.pictures.iter().map(|picture| &picture.name);
+        self.same_trunk(other) && names.eq(other.pictures.iter().map(|picture| &picture.name))
     }
 
     /// Whether a picture's rows are the same in both.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
+use metalens_models::replace;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
@@ -15,7 +16,6 @@ use super::optimiser::{AdamW, Memory};
 use super::validate::Validated;
 use crate::captioner::{Parameters, Sizes};
 use crate::features::Index;
-use crate::files::replace;
 use crate::vocabulary::TrainingVocabulary;
 
 /// The file that `--resume` reads.
@@ -179,7 +179,7 @@ impl RunFolder {
 
     /// Writes a small text file whole or not at all.
     pub(super) fn write_text(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        replace(&self.0.join(name), text.as_bytes())
+        Ok(replace(&self.0.join(name), text.as_bytes())?)
     }
 }
 
@@ -246,5 +246,5 @@ fn write(path: &Path, tensors: Vec<Named>, metadata: HashMap<String, String>) ->
         .map(|(name, shape, data)| Ok((name, TensorView::new(Dtype::F32, shape.clone(), data)?)))
         .collect::<Result<Vec<_>, safetensors::SafeTensorError>>()?;
     let metadata = (!metadata.is_empty()).then_some(metadata);
-    replace(path, &safetensors::serialize(views, metadata)?)
+    Ok(replace(path, &safetensors::serialize(views, metadata)?)?)
 }
