@@ -18,6 +18,8 @@ pub mod file {
     pub const DECODER: &str = "decoder.onnx";
     /// Features to logits.
     pub const HEAD: &str = "head.onnx";
+    /// What calibration needs beside the head; only in bundles that were meta-learned.
+    pub const ADAPTATION: &str = "adaptation.safetensors";
     /// One word a line.
     pub const VOCABULARY: &str = "vocabulary.txt";
     /// For people; not hashed.

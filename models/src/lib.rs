@@ -22,8 +22,8 @@ mod write;
 
 pub use bundle::{Bundle, BundleError, file, hexadecimal};
 pub use manifest::{
-    BundleId, Decoding, FORMAT_VERSION, FileEntry, Golden, InnerLoop, Manifest, Preprocessing, Shapes,
-    SlotRange, SpecialTokens,
+    BundleId, Decoding, FORMAT_VERSION, Familiarity, FileEntry, Golden, InnerLoop, Manifest, MemoryBlend, NewWordStart,
+    Preprocessing, Shapes, SlotRange, SpecialTokens,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
 pub use write::{RecordError, WriteError, hidden_sibling, record_score, replace, write};

@@ -165,7 +165,7 @@ pub struct Decoding {
     pub max_words: usize,
 }
 
-/// The schedule by which the head adapts.
+/// How the head adapts to a support set: `metalens::adaptation` has the formulas.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InnerLoop {
@@ -173,6 +173,60 @@ pub struct InnerLoop {
     pub steps: usize,
     /// Step size of every step, for the head's first and second layer.
     pub alpha: Vec<[f64; 2]>,
+    /// Damping of each layer's preconditioner, relative to the mean of its diagonal; a layer without takes the plain
+    /// gradient.
+    #[serde(default)]
+    pub damping: [Option<f64>; 2],
+    /// How new words begin.
+    pub new_words: NewWordStart,
+    /// The memory of the support's words.
+    pub memory: MemoryBlend,
+    /// Where a calibration applies.
+    pub familiarity: Familiarity,
+}
+
+/// How new words begin.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewWordStart {
+    /// How much more likely than the words that it starts from, in nats.
+    pub offset: f64,
+    /// How many ordinary tokens a token of a new word counts for in the support's loss.
+    pub weight: f64,
+}
+
+/// How much of the next word's distribution is looked up in the support.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryBlend {
+    /// From 0 to 1.
+    pub share: f64,
+    /// Squared distance at which a neighbour counts 1/e.
+    pub temperature: f64,
+}
+
+/// The numbers of `metalens::adaptation`'s familiarity, which has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Familiarity {
+    /// Weights of the evidence for a new word that is a name for a known one: said, detected, alike, and the constant.
+    pub known: [f64; 4],
+    /// Those for a new word that no known one is like.
+    pub unknown: [f64; 4],
+    /// Slope of the place's sigmoid, per standard deviation of nearness.
+    pub slope: f64,
+    /// Standard deviations of nearness at which a picture is half in the place.
+    pub threshold: f64,
+    /// Slope of the evidence's sigmoid.
+    pub gate: f64,
+    /// Evidence at which a picture is half familiar.
+    pub gate_threshold: f64,
+    /// What a unit of evidence adds to a new word's logit.
+    pub gain: f64,
+    /// What is added to a new word's logit in any case.
+    pub offset: f64,
+    /// The largest shift, either way.
+    pub most: f64,
 }
 
 /// What the device must say of a picture that it carries.

@@ -18,6 +18,9 @@ pub enum CaptionerError {
     /// A graph of the bundle cannot be loaded or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The bundle or a support set cannot be used for calibration.
+    #[error(transparent)]
+    Calibration(#[from] crate::adaptation::CalibrationError),
     /// The beam's width is out of range.
     #[error("a beam of {0} hypotheses: give 1 to {MAX_BEAM}")]
     Beam(usize),

@@ -262,3 +262,38 @@ pub fn with_threads<R>(threads: usize, f: impl FnOnce() -> R) -> R {
     use tract_linalg::multithread::{Executor, multithread_tract_scope};
     if threads > 1 { multithread_tract_scope(Executor::multithread(threads), f) } else { f() }
 }
+
+/// A constant of a graph.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Constant {
+    /// Its sizes.
+    pub shape: Vec<usize>,
+    /// Its numbers, row-major.
+    pub values: Vec<f32>,
+}
+
+/// The floating-point constants of the ONNX file `bytes` by name; those stored at half precision under the name of the
+/// value that they are cast to.
+///
+/// # Errors
+/// When the bytes are no graph.
+pub fn constants(bytes: &[u8], name: &str) -> Result<HashMap<String, Constant>, EngineError> {
+    let mut reader = bytes;
+    let mut proto = tract_onnx::onnx()
+        .proto_model_for_read(&mut reader)
+        .map_err(|error| EngineError::Load { graph: name.to_owned(), reason: one_line(&error) })?;
+    widen_weights(&mut proto);
+    let graph = proto.graph.unwrap_or_default();
+    let floats = graph.initializer.into_iter().filter(|tensor| tensor.data_type == DataType::Float as i32);
+    Ok(floats
+        .map(|tensor| {
+            let values = if tensor.raw_data.is_empty() {
+                tensor.float_data
+            } else {
+                tensor.raw_data.as_chunks::<4>().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect()
+            };
+            let shape = tensor.dims.iter().map(|&size| size as usize).collect();
+            (tensor.name, Constant { shape, values })
+        })
+        .collect())
+}

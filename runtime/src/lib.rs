@@ -11,6 +11,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod adaptation;
 mod captioner;
 pub mod cli;
 pub mod engine;

@@ -27,8 +27,11 @@ pub struct Tokens<'a> {
     pub state: &'a [f32],
 }
 
-/// Loads the encoder's graph.
-pub(crate) fn load(bundle: &Bundle) -> Result<Graph, crate::CaptionerError> {
+/// Loads the encoder's graph; encoders on several threads may share it.
+///
+/// # Errors
+/// When the bundle's file is refused, or its graph is not what the manifest says.
+pub fn load(bundle: &Bundle) -> Result<Graph, crate::CaptionerError> {
     let Preprocessing { width, height, .. } = bundle.manifest().preprocessing;
     let shapes: &Shapes = &bundle.manifest().shapes;
     let bytes = bundle.read(file::ENCODER)?;
@@ -45,7 +48,11 @@ pub(crate) fn load(bundle: &Bundle) -> Result<Graph, crate::CaptionerError> {
 }
 
 impl Encoder {
-    pub(crate) fn new(graph: &Graph, preprocessing: Preprocessing) -> Result<Self, EngineError> {
+    /// An encoder that runs the graph of [`load`].
+    ///
+    /// # Errors
+    /// When the graph cannot be run.
+    pub fn new(graph: &Graph, preprocessing: Preprocessing) -> Result<Self, EngineError> {
         Ok(Self { preprocessor: Preprocessor::new(preprocessing), session: graph.session()? })
     }
 

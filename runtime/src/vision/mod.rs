@@ -5,6 +5,6 @@ mod encoder;
 mod preprocess;
 
 pub use decode::{DecodeError, MIN_SIDE, Picture, decode};
-pub(crate) use encoder::load as load_encoder;
+pub use encoder::load as load_encoder;
 pub use encoder::{Encoder, Tokens};
 pub use preprocess::Preprocessor;

@@ -165,12 +165,28 @@ impl<'a> Captioner<'a> {
     /// When shapes do not fit.
     pub fn teach(&self, batch: &Batch, dropout: &mut Option<Dropout>) -> Result<Tensor> {
         let encoded = self.encode(&batch.features, dropout)?;
-        let words = drop(dropout, self.embed(&batch.captions.inputs)?)?;
-        let pictures = Pictures { keys: &encoded.keys, tokens: &encoded.tokens, state: &encoded.state };
-        let captions = &batch.captions;
-        let seen = ops::decode(&words, pictures, self.recurrent(), &captions.rows_at, &batch.picture_of_row)?;
-        let z = Tensor::cat(&[&seen, &words], 1)?;
+        let Batch { captions, picture_of_row, .. } = batch;
+        let z = self.read(&captions.inputs, &captions.rows_at, &encoded, picture_of_row, dropout)?;
         self.head(&z, dropout)
+    }
+
+    /// z `[words, feature]` of captions that are read as they were written, in the order of
+    /// [`super::PackedCaptions::inputs`].
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn read(
+        &self,
+        inputs: &[u32],
+        rows_at: &[usize],
+        encoded: &Encoded,
+        picture_of_row: &[u32],
+        dropout: &mut Option<Dropout>,
+    ) -> Result<Tensor> {
+        let words = drop(dropout, self.embed(inputs)?)?;
+        let pictures = Pictures { keys: &encoded.keys, tokens: &encoded.tokens, state: &encoded.state };
+        let seen = ops::decode(&words, pictures, self.recurrent(), rows_at, picture_of_row)?;
+        Tensor::cat(&[&seen, &words], 1)
     }
 }
 

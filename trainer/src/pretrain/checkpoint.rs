@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Schedule;
 use super::dataset::Dataset;
-use super::optimiser::{AdamW, Memory};
+use crate::optimiser::{AdamW, Memory};
 use super::validate::Validated;
 use crate::captioner::{Parameters, Sizes};
 use crate::features::Index;

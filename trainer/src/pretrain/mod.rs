@@ -9,7 +9,6 @@ mod checkpoint;
 pub mod config;
 mod curve;
 mod dataset;
-mod optimiser;
 mod self_critical;
 mod speak;
 mod validate;
@@ -33,7 +32,7 @@ use crate::vocabulary::{END, START};
 use checkpoint::Progress;
 use config::{Config, Objective};
 use dataset::{Dataset, generator, purpose};
-use optimiser::{AdamW, Rates};
+use crate::optimiser::{self, AdamW, Rates};
 use self_critical::Critic;
 use speak::speak;
 
@@ -169,7 +168,7 @@ impl<'a> Trainer<'a> {
             "initial: the checkpoint has other widths or words than this run: {:?}, needed {sizes:?}",
             parameters.sizes
         );
-        let optimiser = AdamW::new(&parameters)?;
+        let optimiser = AdamW::new(parameters.iter().map(|(_, var)| var))?;
         Self::new(config, dataset, parameters, optimiser, Progress::default())
     }
 
@@ -277,7 +276,7 @@ impl<'a> Trainer<'a> {
             clip: schedule.clip,
             average: schedule.average,
         };
-        let norm = self.optimiser.step(&self.parameters, &gradients, rates)?;
+        let norm = self.optimiser.step(self.parameters.iter().map(|(_, var)| var), &gradients, rates)?;
         anyhow::ensure!(
             norm.is_finite(),
             "the gradient is not finite at epoch {}, step {}; lower schedule.peak_learning_rate",

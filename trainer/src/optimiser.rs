@@ -1,8 +1,6 @@
 //! AdamW with a running average of the parameters, over flat buffers that a checkpoint can hold.
 
-use candle_core::{Result, Tensor};
-
-use crate::captioner::Parameters;
+use candle_core::{Result, Tensor, Var};
 
 const BETA_1: f32 = 0.9;
 const BETA_2: f32 = 0.98;
@@ -10,7 +8,7 @@ const EPSILON: f32 = 1e-8;
 
 /// What AdamW remembers of one parameter, and the parameter's running average.
 #[derive(Clone, Debug)]
-pub(super) struct Memory {
+pub(crate) struct Memory {
     pub first_moment: Vec<f32>,
     pub second_moment: Vec<f32>,
     pub average: Vec<f32>,
@@ -18,7 +16,7 @@ pub(super) struct Memory {
 
 /// AdamW (Loshchilov and Hutter 2019, algorithm 2).
 #[derive(Clone, Debug)]
-pub(super) struct AdamW {
+pub(crate) struct AdamW {
     /// In the parameters' order.
     pub memory: Vec<Memory>,
     /// Steps taken.
@@ -27,7 +25,7 @@ pub(super) struct AdamW {
 
 /// The numbers of one step.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Rates {
+pub(crate) struct Rates {
     pub learning_rate: f64,
     pub weight_decay: f64,
     pub clip: f64,
@@ -36,10 +34,9 @@ pub(super) struct Rates {
 }
 
 impl AdamW {
-    pub fn new(parameters: &Parameters) -> Result<Self> {
+    pub fn new<'a>(parameters: impl Iterator<Item = &'a Var>) -> Result<Self> {
         let memory = parameters
-            .iter()
-            .map(|(_, var)| {
+            .map(|var| {
                 let average: Vec<f32> = var.flatten_all()?.to_vec1()?;
                 let zeros = vec![0.0; average.len()];
                 Ok(Memory { first_moment: zeros.clone(), second_moment: zeros, average })
@@ -49,7 +46,12 @@ impl AdamW {
     }
 
     /// One step along `gradients`, one flat vector a parameter; returns the gradient's norm before clipping.
-    pub fn step(&mut self, parameters: &Parameters, gradients: &[Vec<f32>], rates: Rates) -> Result<f64> {
+    pub fn step<'a>(
+        &mut self,
+        parameters: impl Iterator<Item = &'a Var>,
+        gradients: &[Vec<f32>],
+        rates: Rates,
+    ) -> Result<f64> {
         self.steps += 1;
         let norm = gradients.iter().map(|g| squared_norm(g)).sum::<f64>().sqrt();
         let scale = (rates.clip / norm.max(1e-12)).min(1.0) as f32;
@@ -59,7 +61,7 @@ impl AdamW {
         let t = self.steps as i32;
         let learning_rate = (rates.learning_rate * (1.0 - f64::from(BETA_2).powi(t)).sqrt()
             / (1.0 - f64::from(BETA_1).powi(t))) as f32;
-        for (((_, var), memory), gradient) in parameters.iter().zip(&mut self.memory).zip(gradients) {
+        for ((var, memory), gradient) in parameters.zip(&mut self.memory).zip(gradients) {
             // Biases and scales are left out of the decay.
             let decay = if var.rank() > 1 { (rates.learning_rate * rates.weight_decay) as f32 } else { 0.0 };
             let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
@@ -85,7 +87,7 @@ fn squared_norm(x: &[f32]) -> f64 {
 }
 
 /// The one-cycle schedule (Smith and Topin 2019): a straight climb to `peak`, then a cosine down to a hundredth of it.
-pub(super) fn learning_rate(peak: f64, warm_up: f64, progress: f64) -> f64 {
+pub(crate) fn learning_rate(peak: f64, warm_up: f64, progress: f64) -> f64 {
     if progress < warm_up {
         return peak * (0.04 + 0.96 * progress / warm_up);
     }

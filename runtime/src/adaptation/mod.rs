@@ -1,0 +1,33 @@
+//! Learning from a handful of captioned pictures: only the head changes.
+
+mod calibration;
+mod error;
+mod familiarity;
+mod head;
+mod inner_loop;
+mod inverse;
+pub mod load;
+mod memory;
+mod predictor;
+mod real;
+mod references;
+mod rows;
+mod support;
+#[cfg(test)]
+mod tests;
+
+pub use calibration::{Calibrated, Initialization, Losses, Read, Shown};
+pub use error::CalibrationError;
+pub use familiarity::{Familiarity, Gate, Word};
+pub use head::{Gradient, Head, Tokens};
+pub use inner_loop::{Adapted, adapt};
+pub use inverse::positive_inverse;
+pub use memory::Memory;
+pub use predictor::{Logits, Predictor};
+pub use real::Real;
+pub use references::{Observation, ReferenceParts, References, said};
+pub use rows::{mixtures, with_rows};
+pub use support::{CAPTIONS, NewWords, Sample, read_support};
+
+/// The logit of words that must not be said: so low that their probability is 0 in any precision.
+pub const BARRED: f64 = -1e4;

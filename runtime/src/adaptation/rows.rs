@@ -1,0 +1,72 @@
+//! Where the rows of new words start.
+//!
+//! A new word w stands at the positions P_w of the support set. Each position is a witness of which known word v could stand
+//! there instead, and the witnesses are multiplied:
+//!
+//! ```text
+//! m_w,v  proportional to  product over n in P_w of (softmax(l_n)_v + doubt)       without special tokens and the end
+//! W_2[w] = sum_v m_w,v W_2[v]      b_2[w] = sum_v m_w,v b_2[v] + offset
+//! ```
+//!
+//! so that the new word begins as "something like a clamp", and a little more likely than that.
+
+use ndarray::{Array2, ArrayView2, ArrayViewMut1, Axis, concatenate};
+
+use super::BARRED;
+use super::head::{Head, softmax};
+use super::real::{Real, real};
+
+/// What a witness leaves possible for every word, so that a single one cannot rule a word out.
+const DOUBT: f64 = 3e-3;
+
+/// The mixtures m `[new words, words]` of the new words, which are the targets from `head.words()` on. A new word without
+/// a position starts from all known words alike.
+#[must_use]
+pub fn mixtures<T: Real>(
+    head: &Head<T>,
+    z: &ArrayView2<T>,
+    targets: &[usize],
+    new_words: usize,
+    end: usize,
+) -> Array2<T> {
+    let known = head.words();
+    let positions: Vec<usize> =
+        targets.iter().enumerate().filter(|(_, target)| **target >= known).map(|(n, _)| n).collect();
+    let mut witnesses = head.logits(&z.select(Axis(0), &positions).view());
+    let mut mixtures = Array2::zeros((new_words, known));
+    for (mut row, &position) in witnesses.rows_mut().into_iter().zip(&positions) {
+        row[end] = real(BARRED);
+        softmax(&mut row);
+        let mut mixture = mixtures.row_mut(targets[position] - known);
+        mixture.zip_mut_with(&row, |sum, &p| *sum += (p + real(DOUBT)).ln());
+    }
+    for mut mixture in mixtures.rows_mut() {
+        bar(&mut mixture, head, end);
+        softmax(&mut mixture);
+    }
+    mixtures
+}
+
+/// No new word begins as the end of a caption, or as a word that must not be said.
+fn bar<T: Real>(mixture: &mut ArrayViewMut1<T>, head: &Head<T>, end: usize) {
+    mixture[end] = real(BARRED);
+    for (share, &bias) in mixture.iter_mut().zip(&head.bias_2) {
+        if bias <= real(BARRED) {
+            *share = real(BARRED);
+        }
+    }
+}
+
+/// The head with a row for each mixture.
+#[must_use]
+pub fn with_rows<T: Real>(head: &Head<T>, mixtures: &Array2<T>, offset: f64) -> Head<T> {
+    let rows = mixtures.dot(&head.weight_2);
+    let biases = mixtures.dot(&head.bias_2).mapv(|bias| bias + real(offset));
+    let stack = "the rows have the width of the layer";
+    Head {
+        weight_1: head.weight_1.clone(),
+        bias_1: head.bias_1.clone(),
+        weight_2: concatenate(Axis(0), &[head.weight_2.view(), rows.view()]).expect(stack),
+        bias_2: concatenate(Axis(0), &[head.bias_2.view(), biases.view()]).expect(stack),
+    }
+}

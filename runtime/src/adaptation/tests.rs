@@ -1,0 +1,211 @@
+//! The head's gradient and the inner loop, against finite differences and the dense formula.
+#![allow(clippy::unwrap_used)]
+
+use metalens_models::{Familiarity as FamiliaritySettings, InnerLoop, MemoryBlend, NewWordStart};
+use ndarray::{Array1, Array2, Axis, concatenate};
+
+use super::*;
+
+/// Numbers that look random and are the same everywhere.
+fn numbers(shape: (usize, usize), seed: f64) -> Array2<f64> {
+    Array2::from_shape_fn(shape, |(i, j)| ((i * 31 + j * 17) as f64 * 0.7 + seed).sin() * 0.8)
+}
+
+const FEATURE: usize = 7;
+const HIDDEN: usize = 5;
+const WORDS: usize = 9;
+const TOKENS: usize = 4;
+
+fn head() -> Head<f64> {
+    Head {
+        weight_1: numbers((HIDDEN, FEATURE), 1.0),
+        bias_1: numbers((1, HIDDEN), 2.0).row(0).to_owned(),
+        weight_2: numbers((WORDS, HIDDEN), 3.0),
+        bias_2: numbers((1, WORDS), 4.0).row(0).to_owned(),
+    }
+}
+
+fn tokens() -> Tokens<f64> {
+    let weights = Array1::from_vec(vec![0.1, 0.4, 0.2, 0.3]);
+    Tokens { z: numbers((TOKENS, FEATURE), 5.0), targets: vec![2, 7, 2, 8], weights }
+}
+
+fn loss(head: &Head<f64>) -> f64 {
+    (head.losses(&tokens()) * &tokens().weights).sum()
+}
+
+fn settings() -> FamiliaritySettings {
+    FamiliaritySettings {
+        known: [1.0, 0.5, 0.25, -1.0],
+        unknown: [0.0, 0.1, 1.0, -2.0],
+        slope: 2.0,
+        threshold: 2.0,
+        gate: 2.0,
+        gate_threshold: 0.0,
+        gain: 1.0,
+        offset: 0.0,
+        most: 5.0,
+    }
+}
+
+fn schedule(alpha: &[[f64; 2]], damping: [Option<f64>; 2]) -> InnerLoop {
+    InnerLoop {
+        steps: alpha.len(),
+        alpha: alpha.to_vec(),
+        damping,
+        new_words: NewWordStart { offset: 0.0, weight: 1.0 },
+        memory: MemoryBlend { share: 0.0, temperature: 1.0 },
+        familiarity: settings(),
+    }
+}
+
+#[test]
+fn the_gradient_is_that_of_finite_differences() {
+    let (value, gradient) = head().gradient(&tokens());
+    assert!((value - loss(&head())).abs() < 1e-12);
+    let step = 1e-5;
+    let difference = |change: &dyn Fn(&mut Head<f64>, f64)| {
+        let (mut up, mut down) = (head(), head());
+        change(&mut up, step);
+        change(&mut down, -step);
+        (loss(&up) - loss(&down)) / (2.0 * step)
+    };
+    for i in 0..HIDDEN {
+        let numeric = difference(&|head, step| head.bias_1[i] += step);
+        assert!((numeric - gradient.bias_1[i]).abs() < 1e-9);
+        for j in 0..FEATURE {
+            let numeric = difference(&|head, step| head.weight_1[[i, j]] += step);
+            assert!((numeric - gradient.weight_1[[i, j]]).abs() < 1e-9);
+        }
+    }
+    for i in 0..WORDS {
+        let numeric = difference(&|head, step| head.bias_2[i] += step);
+        assert!((numeric - gradient.bias_2[i]).abs() < 1e-9);
+        for j in 0..HIDDEN {
+            let numeric = difference(&|head, step| head.weight_2[[i, j]] += step);
+            assert!((numeric - gradient.weight_2[[i, j]]).abs() < 1e-9);
+        }
+    }
+}
+
+/// The module's formula as it stands there: whole matrices, (A + lambda I)^-1 of the size of the inputs.
+fn dense(start: &Head<f64>, support: &Tokens<f64>, schedule: &InnerLoop) -> Head<f64> {
+    let with_ones = |x: &Array2<f64>| {
+        concatenate(Axis(1), &[x.view(), Array2::ones((x.nrows(), 1)).view()]).unwrap()
+    };
+    let preconditioned = |gradient: Array2<f64>, x: &Array2<f64>, damping: Option<f64>| {
+        let Some(damping) = damping else { return gradient };
+        let weighted = x * &support.weights.view().insert_axis(Axis(1));
+        let moment = x.t().dot(&weighted);
+        let n = moment.nrows();
+        let lambda = damping * moment.diag().sum() / n as f64;
+        gradient.dot(&positive_inverse(&(moment + Array2::<f64>::eye(n) * lambda)).unwrap())
+    };
+    let mut head = start.clone();
+    for &[alpha_1, alpha_2] in &schedule.alpha {
+        let (_, gradient) = head.gradient(support);
+        let column = |bias: &Array1<f64>| bias.view().insert_axis(Axis(1)).to_owned();
+        let join = |weight: &Array2<f64>, bias: &Array1<f64>| {
+            concatenate(Axis(1), &[weight.view(), column(bias).view()]).unwrap()
+        };
+        let hidden = head.hidden(&support.z.view()).value;
+        let first = preconditioned(
+            join(&gradient.weight_1, &gradient.bias_1),
+            &with_ones(&support.z),
+            schedule.damping[0],
+        );
+        let second = preconditioned(
+            join(&gradient.weight_2, &gradient.bias_2),
+            &with_ones(&hidden),
+            schedule.damping[1],
+        );
+        let inputs = |x: &Array2<f64>, n: usize| x.slice(ndarray::s![.., ..n]).to_owned();
+        head.weight_1 = head.weight_1 - inputs(&first, FEATURE) * alpha_1;
+        head.bias_1 = head.bias_1 - &first.column(FEATURE).mapv(|x| x * alpha_1);
+        head.weight_2 = head.weight_2 - inputs(&second, HIDDEN) * alpha_2;
+        head.bias_2 = head.bias_2 - &second.column(HIDDEN).mapv(|x| x * alpha_2);
+    }
+    head
+}
+
+fn distance(a: &Head<f64>, b: &Head<f64>) -> f64 {
+    let gap = |x: &Array2<f64>, y: &Array2<f64>| (x - y).iter().fold(0.0_f64, |m, d| m.max(d.abs()));
+    let gap_1 = |x: &Array1<f64>, y: &Array1<f64>| (x - y).iter().fold(0.0_f64, |m, d| m.max(d.abs()));
+    gap(&a.weight_1, &b.weight_1)
+        .max(gap_1(&a.bias_1, &b.bias_1))
+        .max(gap(&a.weight_2, &b.weight_2))
+        .max(gap_1(&a.bias_2, &b.bias_2))
+}
+
+#[test]
+fn the_thin_update_is_that_of_the_whole_matrices() {
+    let alphas = [[0.3, 0.9], [0.0, 0.5], [0.2, 0.0], [0.1, 0.7]];
+    for damping in [[None, None], [Some(0.3), Some(0.1)], [None, Some(0.5)]] {
+        for steps in 0..=alphas.len() {
+            let schedule = schedule(&alphas[..steps], damping);
+            let (start, support) = (head(), tokens());
+            let thin = adapt(start.clone(), &support, &schedule);
+            let logits = thin.logits(&support.z.view());
+            let thin = thin.into_head();
+            let dense = dense(&start, &support, &schedule);
+            assert!(distance(&thin, &dense) < 1e-12, "{damping:?} after {steps} steps");
+            let gap = (logits - dense.logits(&support.z.view())).mapv(f64::abs);
+            assert!(gap.iter().all(|gap| *gap < 1e-12));
+            assert!(steps == 0 || distance(&thin, &start) > 1e-2, "the head moves");
+        }
+    }
+}
+
+#[test]
+fn every_step_lowers_the_loss() {
+    let (start, support) = (head(), tokens());
+    let after = |damping, steps| {
+        loss(&adapt(start.clone(), &support, &schedule(&vec![[0.0, 0.5]; steps], damping)).into_head())
+    };
+    for damping in [None, Some(0.1)] {
+        let losses: Vec<f64> = (0..6).map(|steps| after([None, damping], steps)).collect();
+        assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+    }
+}
+
+#[test]
+fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
+    let head = head();
+    let end = 1;
+    let z = tokens().z;
+    let mixtures = mixtures(&head, &z.view(), &[2, WORDS, 3, WORDS], 2, end);
+    let mut by_hand = Array1::<f64>::from_elem(WORDS, 1.0);
+    for n in [1, 3] {
+        let logits = head.logits(&z.view()).row(n).to_owned();
+        let total: f64 = (0..WORDS).filter(|&v| v != end).map(|v| logits[v].exp()).sum();
+        for v in 0..WORDS {
+            by_hand[v] *= if v == end { 0.0 } else { logits[v].exp() / total + 3e-3 };
+        }
+    }
+    by_hand /= by_hand.sum();
+    assert!((&mixtures.row(0) - &by_hand).iter().all(|gap| gap.abs() < 1e-12));
+    // The second new word stands nowhere: it starts from every word but the end alike.
+    assert!((mixtures[[1, 0]] - 1.0 / (WORDS - 1) as f64).abs() < 1e-12 && mixtures[[1, end]] == 0.0);
+
+    let longer = with_rows(&head, &mixtures, 2.5);
+    assert_eq!(longer.words(), WORDS + 2);
+    let logits = longer.logits(&z.view());
+    let known = head.logits(&z.view());
+    for n in 0..TOKENS {
+        let expected = known.row(n).dot(&by_hand) + 2.5;
+        assert!((logits[[n, WORDS]] - expected).abs() < 1e-12);
+    }
+}
+
+#[test]
+fn the_memory_says_what_was_said_where_z_was_alike() {
+    let keys = Array2::from_shape_vec((3, 2), vec![0.0, 0.0, 3.0, 0.0, 0.0, 4.0]).unwrap();
+    let memory = Memory::new(keys, vec![5, 6, 5]);
+    let z = Array2::from_shape_vec((1, 2), vec![3.0, 0.0]).unwrap();
+    let mut recalled = [0.0_f64; 8];
+    memory.recall(&z.view(), 2.0, |_, word, p| recalled[word] += p);
+    // Squared distances 9, 0 and 25.
+    let (a, b, c) = ((-4.5_f64).exp(), 1.0, (-12.5_f64).exp());
+    assert!((recalled[5] - (a + c) / (a + b + c)).abs() < 1e-12);
+    assert!((recalled[6] - b / (a + b + c)).abs() < 1e-12);
+}

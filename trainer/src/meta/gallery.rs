@@ -1,0 +1,107 @@
+//! Pictures as a body sees them: encoded, captioned before calibration, and observed.
+
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use metalens::adaptation::{Head, Initialization, Observation, Read, References, Shown, said};
+use ndarray::{Array2, ArrayView2, Axis, concatenate};
+
+use super::body::{Body, Encodings, Length, Said};
+use crate::vocabulary::END;
+
+/// Encoded pictures and their captions before calibration.
+pub struct Gallery {
+    /// What the encoder made of them.
+    pub encodings: Encodings,
+    /// Greedy captions before calibration.
+    pub base: Vec<Said>,
+}
+
+/// The word with the highest probability of each row; captions have one word at least.
+pub fn most_probable(scores: &ArrayView2<f32>, length: Length) -> Vec<u32> {
+    let choose = |row: ndarray::ArrayView1<f32>| {
+        let mut best = (0, f32::NEG_INFINITY);
+        for (word, &score) in row.iter().enumerate() {
+            let barred = length == Length(0) && word == END as usize;
+            if score > best.1 && !barred {
+                best = (word, score);
+            }
+        }
+        best.0 as u32
+    };
+    scores.rows().into_iter().map(choose).collect()
+}
+
+impl Gallery {
+    /// Encodes the pictures in `files` and captions them with the head `head`.
+    ///
+    /// # Errors
+    /// When a picture cannot be decoded, or `stop` is set.
+    pub fn new(
+        body: &Body,
+        head: &Head<f32>,
+        files: &[PathBuf],
+        max_words: usize,
+        stop: &AtomicBool,
+    ) -> anyhow::Result<Self> {
+        let encodings = body.encode(files, stop)?;
+        let all: Vec<usize> = (0..files.len()).collect();
+        let base = body.say(&encodings, &all, max_words, |z, _, length| {
+            most_probable(&head.logits(z).view(), length)
+        })?;
+        Ok(Self { encodings, base })
+    }
+
+    /// How probably each known word is said of a picture.
+    #[must_use]
+    pub fn said(&self, head: &Head<f32>, picture: usize) -> ndarray::Array1<f32> {
+        said(&probabilities(head, &self.base[picture]).view())
+    }
+
+    /// Observes a picture.
+    #[must_use]
+    pub fn observe(
+        &self,
+        head: &Head<f32>,
+        references: &References<f32>,
+        picture: usize,
+        width: usize,
+    ) -> Observation<f32> {
+        let tokens = &self.encodings.tokens[picture];
+        let tokens = ArrayView2::from_shape((tokens.len() / width, width), tokens).expect("tokens have one width");
+        references.observe(&tokens, &probabilities(head, &self.base[picture]).view())
+    }
+}
+
+/// Probabilities `[steps, words]` along a caption.
+fn probabilities(head: &Head<f32>, said: &Said) -> Array2<f32> {
+    let rows: Vec<_> = said.z.iter().map(|z| z.view().insert_axis(Axis(0))).collect();
+    let z = concatenate(Axis(0), &rows).expect("a caption has a step, and all z one width");
+    head.probabilities(&z.view())
+}
+
+/// A picture of a support set, with captions as ids of words.
+pub fn shown(
+    body: &Body,
+    gallery: &Gallery,
+    initialization: &Initialization<f32>,
+    samples: &[(usize, Vec<Vec<u32>>)],
+) -> anyhow::Result<Vec<Shown<f32>>> {
+    let flat: Vec<(usize, Vec<u32>)> = samples
+        .iter()
+        .flat_map(|(picture, captions)| captions.iter().map(|caption| (*picture, caption.clone())))
+        .collect();
+    let mut taught = body.teach(&gallery.encodings, &flat)?.into_iter();
+    let width = body.bundle().manifest().shapes.token;
+    Ok(samples
+        .iter()
+        .map(|(picture, captions)| Shown {
+            observation: gallery.observe(&initialization.head, &initialization.references, *picture, width),
+            captions: taught
+                .by_ref()
+                .take(captions.len())
+                .map(|taught| Read { z: taught.z, targets: taught.targets })
+                .collect(),
+        })
+        .collect())
+}
