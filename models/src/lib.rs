@@ -16,14 +16,16 @@
 //! manifest's, so that whoever holds a file's bytes holds checked bytes, and each file is read once.
 
 mod bundle;
+mod disk;
 mod manifest;
 mod vocabulary;
 mod write;
 
 pub use bundle::{Bundle, BundleError, file, hexadecimal};
+pub use disk::{Disk, SystemDisk, folder_of, hidden_sibling, replace, replace_on, sweep};
 pub use manifest::{
     BundleId, Decoding, FORMAT_VERSION, Familiarity, FileEntry, Golden, InnerLoop, Manifest, MemoryBlend, NewWordStart,
     Preprocessing, Shapes, SlotRange, SpecialTokens,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
-pub use write::{RecordError, WriteError, hidden_sibling, record_score, replace, write};
+pub use write::{RecordError, WriteError, record_score, write};

@@ -1,10 +1,10 @@
 //! Writing a bundle.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::disk::{Disk, NEW, SystemDisk, folder_of, hidden_sibling, replace, write_whole};
 use crate::{Bundle, BundleError, BundleId, FileEntry, Manifest, file};
 
 /// Why a bundle or a file could not be written.
@@ -44,19 +44,26 @@ pub fn write(
         .map(|(name, data)| (name.clone(), FileEntry::of(data)))
         .collect();
     let manifest = Manifest { id: BundleId::of(&manifest), ..manifest };
-    let temporary = hidden_sibling(folder, "new");
+    let temporary = hidden_sibling(folder, NEW);
     std::fs::create_dir_all(&temporary).map_err(io_error(&temporary))?;
+    let disk = SystemDisk;
+    let write_file = |name: &str, data: &[u8]| {
+        let path = temporary.join(name);
+        write_whole(&disk, &path, data).map_err(io_error(&path))
+    };
     let write = || {
         for (name, data) in files {
-            write_file(&temporary.join(name), data)?;
+            write_file(name, data)?;
         }
-        write_file(&temporary.join(file::MANIFEST), &text(&manifest))?;
-        std::fs::rename(&temporary, folder).map_err(io_error(folder))
+        write_file(file::MANIFEST, &text(&manifest))?;
+        disk.sync_folder(&temporary).map_err(io_error(&temporary))?;
+        disk.rename(&temporary, folder).map_err(io_error(folder))
     };
     write().inspect_err(|_| {
         // The error that is told is the one that stopped the writing.
         let _ = std::fs::remove_dir_all(&temporary);
     })?;
+    disk.sync_folder(folder_of(folder)).map_err(io_error(folder))?;
     Ok(manifest)
 }
 
@@ -84,32 +91,10 @@ pub enum RecordError {
     Write(#[from] WriteError),
 }
 
-/// A name beside `path` that nothing else has: hidden, with the process' number.
-#[must_use]
-pub fn hidden_sibling(path: &Path, purpose: &str) -> PathBuf {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    path.with_file_name(format!(".{name}.{}.{purpose}", std::process::id()))
-}
-
-/// Replaces a file as a whole: a reader, or a program after a power cut, sees the old one or the new one.
-///
-/// # Errors
-/// When the file cannot be written; the message names it.
-pub fn replace(path: &Path, data: &[u8]) -> Result<(), WriteError> {
-    let temporary = hidden_sibling(path, "new");
-    write_file(&temporary, data)?;
-    std::fs::rename(&temporary, path).map_err(io_error(path))
-}
-
 fn text(manifest: &Manifest) -> Vec<u8> {
     let mut text = serde_json::to_vec_pretty(manifest).expect("a manifest has no keys but strings");
     text.push(b'\n');
     text
-}
-
-fn write_file(path: &Path, data: &[u8]) -> Result<(), WriteError> {
-    let mut opened = File::create(path).map_err(io_error(path))?;
-    opened.write_all(data).and_then(|()| opened.sync_all()).map_err(io_error(path))
 }
 
 fn io_error(path: &Path) -> impl FnOnce(io::Error) -> WriteError {

@@ -2,7 +2,7 @@
 //!
 //! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`language`]
 //! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`engine`] is the one module that knows
-//! which inference library runs the graphs.
+//! which inference library runs the graphs. [`store`] keeps what a calibration made, through power cuts.
 //!
 //! ```no_run
 //! let mut captioner = metalens::Captioner::open("models/flickr8k-lite0".as_ref(), Default::default())?;
@@ -16,6 +16,7 @@ mod captioner;
 pub mod cli;
 pub mod engine;
 pub mod language;
+pub mod store;
 pub mod vision;
 
 pub use captioner::{Caption, Captioner, CaptionerError, Options, Word};
