@@ -191,6 +191,10 @@ pub struct InnerLoop {
 pub struct NewWordStart {
     /// How much more likely than the words that it starts from, in nats.
     pub offset: f64,
+    /// How much the detectors' view of the support counts beside the decoder's in what a new word is like.
+    pub detectors: f64,
+    /// What the step sizes are multiplied by where the support shows new things and is no place of its own.
+    pub steps: f64,
     /// How many ordinary tokens a token of a new word counts for in the support's loss.
     pub weight: f64,
 }
@@ -201,8 +205,10 @@ pub struct NewWordStart {
 pub struct MemoryBlend {
     /// From 0 to 1.
     pub share: f64,
-    /// Squared distance at which a neighbour counts 1/e.
+    /// Distance at which a neighbour counts 1/e.
     pub temperature: f64,
+    /// How far unlike pictures are, beside unlike tokens.
+    pub picture: f64,
 }
 
 /// The numbers of `metalens::adaptation`'s familiarity, which has the formulas.
@@ -217,16 +223,6 @@ pub struct Familiarity {
     pub slope: f64,
     /// Standard deviations of nearness at which a picture is half in the place.
     pub threshold: f64,
-    /// Slope of the evidence's sigmoid.
-    pub gate: f64,
-    /// Evidence at which a picture is half familiar.
-    pub gate_threshold: f64,
-    /// What a unit of evidence adds to a new word's logit.
-    pub gain: f64,
-    /// What is added to a new word's logit in any case.
-    pub offset: f64,
-    /// The largest shift, either way.
-    pub most: f64,
 }
 
 /// What the device must say of a picture that it carries.

@@ -2,7 +2,7 @@
 //!
 //! It always starts from the initialization, and does not depend on the order of the samples: they are sorted first.
 
-use metalens_models::InnerLoop;
+use metalens_models::{InnerLoop, MemoryBlend};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use super::BARRED;
@@ -10,7 +10,7 @@ use super::familiarity::{Familiarity, Gate};
 use super::head::{Head, Tokens};
 use super::inner_loop::{Adapted, adapt};
 use super::memory::Memory;
-use super::predictor::{Logits, Predictor};
+use super::predictor::{Logits, Predictor, Row};
 use super::real::{Real, real};
 use super::references::{Observation, References};
 use super::rows::{mixtures, with_rows};
@@ -68,6 +68,9 @@ pub struct Losses<T> {
     pub after: T,
 }
 
+/// How much one picture's detections may speak against a word and for it, in nats.
+const LEAST_HINT: f64 = -2.5;
+const MOST_HINT: f64 = 6.0;
 /// Beyond so many pictures, several are held out at a time.
 const MOST_FOLDS: usize = 10;
 
@@ -83,13 +86,14 @@ impl<T: Real> Initialization<T> {
     fn fit(&self, support: &[&Shown<T>], new_words: usize) -> Calibrated<T, Adapted<T>> {
         let known = self.head.words();
         let tokens = self.tokens(support);
-        let mixtures = mixtures(&self.head, &tokens.z.view(), &tokens.targets, new_words, self.end);
         let shown: Vec<Vec<usize>> = (0..new_words)
             .map(|word| {
                 let says = |shown: &Shown<T>| shown.captions.iter().any(|c| c.targets.contains(&(known + word)));
                 (0..support.len()).filter(|&picture| says(support[picture])).collect()
             })
             .collect();
+        let hints = self.hints(support, &shown);
+        let mixtures = mixtures(&self.head, &tokens.z.view(), &tokens.targets, &hints, self.end);
         let mut start = with_rows(&self.head, &mixtures, self.schedule.new_words.offset);
         for (word, shown) in shown.iter().enumerate() {
             if shown.is_empty() {
@@ -104,12 +108,54 @@ impl<T: Real> Initialization<T> {
             &mixtures,
             &shown,
         );
+        let pictures = support
+            .iter()
+            .enumerate()
+            .flat_map(|(picture, shown)| shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture)))
+            .collect();
         Calibrated {
-            memory: Memory::new(tokens.z.clone(), tokens.targets.clone()),
-            head: adapt(start, &tokens, &self.schedule),
+            memory: Memory::new(&tokens.z, self.references.scale(), tokens.targets.clone(), pictures),
+            head: adapt(start, &tokens, &self.schedule_for(&familiarity)),
             familiarity,
             new_words,
         }
+    }
+
+    /// A support set that shows new things among ordinary pictures has less to change than one that is a place of its own.
+    fn schedule_for(&self, familiarity: &Familiarity<T>) -> InnerLoop {
+        let mut schedule = self.schedule.clone();
+        if !familiarity.is_place() {
+            for alpha in schedule.alpha.iter_mut().flatten() {
+                *alpha *= self.schedule.new_words.steps;
+            }
+        }
+        schedule
+    }
+
+    /// What else is known of the new words `[new words, words]`, in nats, beside the decoder's own guesses: what the detectors
+    /// see in their pictures, and that a word that stands elsewhere in the same caption is hardly the same.
+    fn hints(&self, support: &[&Shown<T>], shown: &[Vec<usize>]) -> Array2<T> {
+        let known = self.head.words();
+        let mut hints = Array2::zeros((shown.len(), known));
+        for (word, pictures) in shown.iter().enumerate() {
+            let mut row = hints.row_mut(word);
+            for &picture in pictures {
+                let seen = self.references.hints(&support[picture].observation.detections);
+                let says = |c: &&Read<T>| c.targets.contains(&(known + word));
+                for caption in support[picture].captions.iter().filter(says) {
+                    let weight = real::<T>(self.schedule.new_words.detectors);
+                    let clipped = seen.mapv(|hint| weight * hint.max(real(LEAST_HINT)).min(real(MOST_HINT)));
+                    row += &clipped;
+                    let mut elsewhere: Vec<usize> = caption.targets.clone();
+                    elsewhere.sort_unstable();
+                    elsewhere.dedup();
+                    for other in elsewhere.into_iter().filter(|&other| other < known) {
+                        row[other] = row[other] - T::one();
+                    }
+                }
+            }
+        }
+        hints
     }
 
     /// All tokens of a support set, those of new words weighing more.
@@ -130,25 +176,33 @@ impl<T: Real> Initialization<T> {
 
     /// The gate of a picture after calibration.
     #[must_use]
-    pub fn gate<H>(&self, calibrated: &Calibrated<T, H>, picture: &Observation<T>) -> Gate<T> {
-        calibrated.familiarity.gate(&self.references, &self.schedule.familiarity, picture)
+    pub fn gate<H: Logits<T>>(&self, calibrated: &Calibrated<T, H>, picture: &Observation<T>) -> Gate<T> {
+        let logits = calibrated.head.logits(&picture.z.view());
+        calibrated.familiarity.gate(&self.references, &self.schedule.familiarity, picture, &logits)
     }
 
-    /// Probabilities `[rows, words]` of the words after z `[rows, feature]`, each row with its picture's gate.
+    /// Probabilities `[rows, words]` of the words after z `[rows, feature]`.
     #[must_use]
     pub fn probabilities<H: Logits<T>>(
         &self,
         calibrated: &Calibrated<T, H>,
         z: &ArrayView2<T>,
-        gates: &[&Gate<T>],
+        asked: &[Row<T>],
     ) -> Array2<T> {
         let predictor = Predictor {
             initial: &self.head,
             adapted: &calibrated.head,
             memory: &calibrated.memory,
-            blend: self.schedule.memory,
+            blend: self.blend(calibrated),
+            new_words: calibrated.new_words,
         };
-        predictor.probabilities(z, gates, calibrated.new_words)
+        predictor.probabilities(z, asked)
+    }
+
+    /// The memory is for places: of new things among ordinary pictures it would repeat whole captions.
+    fn blend<H>(&self, calibrated: &Calibrated<T, H>) -> MemoryBlend {
+        let blend = self.schedule.memory;
+        if calibrated.familiarity.is_place() { blend } else { MemoryBlend { share: 0.0, ..blend } }
     }
 
     /// The losses of a picture's captions before and after a calibration, and how many tokens they are the mean of. A new
@@ -161,7 +215,8 @@ impl<T: Real> Initialization<T> {
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), 0);
         for Read { z, targets } in &shown.captions {
             let initial = self.head.probabilities(&z.view());
-            let adapted = self.probabilities(calibrated, &z.view(), &vec![&gate; targets.len()]);
+            let asked = vec![Row { gate: &gate, already: &[] }; targets.len()];
+            let adapted = self.probabilities(calibrated, &z.view(), &asked);
             for (n, &target) in targets.iter().enumerate() {
                 let floor = if target < known { T::min_positive_value() } else { guess };
                 let was = if target < known { initial[[n, target]] } else { T::zero() };

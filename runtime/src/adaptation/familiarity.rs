@@ -1,40 +1,54 @@
 //! How far a calibration applies to a picture, and how much speaks for each new word.
 //!
-//! The evidence for a new word w, with m its mixture of known words (`rows`), q the picture and r the ordinary pictures:
+//! A support set may be a place of its own, such as aerial pictures or a workshop. How near a picture q is to it is measured
+//! by the support picture s that it is most like, on the scale of how near the ordinary pictures r of the bundle are; cos is
+//! taken of pooled visual vectors less their mean over the ordinary pictures:
+//!
+//! ```text
+//! near(q)  = (max_s cos(q, s) - mean_r max_s cos(r, s)) / std_r max_s cos(r, s)
+//! place(q) = sigmoid(slope (near(q) - threshold))
+//! apart    = mean over the support of place(s), s held out
+//! ```
+//!
+//! Where `apart` is more than one half, the share of what was learned is `place(q)`, and new words are said where the head
+//! says them. Else the support shows new things among ordinary pictures, and each new word w is a question of its own, with m
+//! its mixture of known words (`rows`):
 //!
 //! ```text
 //! said     = log(sum_v m_v said_q,v + eps) - log(sum_v m_v said_r,v + eps)    would the caption say what w begins as?
-//! detected = sum_d m_d (l_d(q) - mean_r l_d(r))                               do the detectors see it?
+//! detected = (sum_d m_d l_d(q) - mean_r) / std_r                              do the detectors see it?
 //! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)                 s: mean of w's support pictures
-//! c        = max_v m_v                                                         is w a name for one known word?
+//! c        = max_v m_v                                                        is w a name for one known word?
 //! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]
 //! ```
 //!
-//! cos is taken of pooled visual vectors less their mean over the ordinary pictures. A support set may also be a place of its
-//! own (aerial pictures, a workshop). How near a picture is to it is measured by its nearest support picture, on the scale of
-//! how near ordinary pictures are:
+//! A new word whose evidence is above 0 is lifted so that it would just be said once along the caption before calibration;
+//! the others are not said. With n_t the word's adapted logit at step t of that caption and o_t the highest other one:
 //!
 //! ```text
-//! near(q)     = (max_s cos(q, s) - mean_r max_s cos(r, s)) / std_r max_s cos(r, s)
-//! place(q)    = sigmoid(slope (near(q) - threshold))
-//! apart       = mean over the support of place(s), s held out
-//! familiarity = apart place(q) + (1 - apart) max(place(q), max_w sigmoid(gate (evidence_w - gate_threshold)))
-//! shift_w     = (1 - apart) clamp(gain evidence_w + offset, -most, most)
+//! shift = - max_t (n_t - o_t) + clamp(evidence, 0.05, 1)    where evidence > 0, else - 50
 //! ```
 
 use metalens_models::Familiarity as Settings;
-use ndarray::{Array1, Array2, Axis};
+use ndarray::{Array1, Array2, Axis, s};
 
-use super::references::{Observation, References, normalise};
+use super::head::sigmoid;
 use super::real::{Real, real};
+use super::references::{Observation, References, mean_and_deviation, normalise};
 
 /// How far a calibration applies to a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gate<T> {
-    /// From 0, as before calibration, to 1.
+    /// From 0, where nothing of the support is in the picture, to 1.
     pub familiarity: T,
-    /// What is added to the logit of each new word.
+    /// The share of what was learned in the next word's distribution.
+    pub share: T,
+    /// The evidence for each new word.
+    pub evidence: Vec<T>,
+    /// What is added to the logit of each new word; empty where nothing is.
     pub shifts: Vec<T>,
+    /// Cosines with the support's pictures.
+    pub cosines: Array1<T>,
 }
 
 /// What a support set makes familiar.
@@ -63,6 +77,10 @@ pub struct Word<T> {
 
 /// Keeps logarithms finite.
 const EPSILON: f64 = 1e-4;
+/// How clearly a word is said of which there is evidence, in nats.
+const CLEARLY: [f64; 2] = [0.05, 1.0];
+/// What keeps a word from being said.
+const UNSAID: f64 = -50.0;
 
 impl<T: Real> Familiarity<T> {
     /// What `support` makes familiar. Row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places
@@ -79,8 +97,9 @@ impl<T: Real> Familiarity<T> {
             support.iter().map(|shown| references.direction(&shown.pooled.view())).collect();
         let mut matrix = Array2::zeros((directions.len(), references.width()));
         matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
-        let nearness = references.cosines(&matrix.view());
-        let usual = mean_and_deviation(nearness.rows().into_iter().map(|row| highest(row.iter().copied())));
+        let nearness: Vec<T> =
+            references.cosines(&matrix.view()).rows().into_iter().map(|row| highest(row.iter().copied())).collect();
+        let usual = mean_and_deviation(nearness.into_iter());
         let held_out = |picture: usize| {
             let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);
             let nearest = highest(others.map(|(_, other)| other.dot(&directions[picture])));
@@ -101,45 +120,66 @@ impl<T: Real> Familiarity<T> {
         Self { words: words.collect(), support: matrix, usual, apart }
     }
 
-    /// The evidence for each new word in a picture.
+    /// Whether the support is a place of its own.
     #[must_use]
-    pub fn evidence(&self, references: &References<T>, settings: &Settings, q: &Observation<T>) -> Vec<T> {
-        let direction = references.direction(&q.pooled.view());
-        self.words.iter().map(|word| word.evidence(references, settings, q, &direction)).collect()
+    pub fn is_place(&self) -> bool {
+        self.apart > real(0.5)
     }
 
-    /// The gate of a picture.
+    /// The gate of a picture. `logits` `[steps, words]` are the adapted head's along the caption before calibration.
     #[must_use]
-    pub fn gate(&self, references: &References<T>, settings: &Settings, q: &Observation<T>) -> Gate<T> {
+    pub fn gate(
+        &self,
+        references: &References<T>,
+        settings: &Settings,
+        q: &Observation<T>,
+        logits: &Array2<T>,
+    ) -> Gate<T> {
         let direction = references.direction(&q.pooled.view());
-        let place = place(settings, highest(self.support.dot(&direction)), self.usual);
+        let cosines = self.support.dot(&direction);
+        let place = place(settings, highest(cosines.iter().copied()), self.usual);
         let evidence: Vec<T> =
             self.words.iter().map(|word| word.evidence(references, settings, q, &direction)).collect();
-        let open = |&e: &T| sigmoid(real::<T>(settings.gate) * (e - real(settings.gate_threshold)));
-        let thing = highest(evidence.iter().map(open).chain([place]));
-        let most = real::<T>(settings.most);
-        let shift = |&e: &T| {
-            let shift = real::<T>(settings.gain) * e + real(settings.offset);
-            (T::one() - self.apart) * shift.max(-most).min(most)
-        };
-        Gate {
-            familiarity: self.apart * place + (T::one() - self.apart) * thing,
-            shifts: evidence.iter().map(shift).collect(),
+        if self.is_place() {
+            return Gate { familiarity: place, share: place, evidence, shifts: Vec::new(), cosines };
         }
+        let seen = highest(evidence.iter().copied());
+        let known = logits.ncols() - self.words.len();
+        let shifts = evidence.iter().enumerate().map(|(word, &evidence)| {
+            if evidence <= T::zero() {
+                return real(UNSAID);
+            }
+            let clearly = evidence.max(real(CLEARLY[0])).min(real(CLEARLY[1]));
+            clearly - margin(logits, known, known + word)
+        });
+        let familiarity = place.max(sigmoid(seen));
+        let share = if seen > T::zero() { T::one() } else { place };
+        Gate { familiarity, share, shifts: shifts.collect(), evidence, cosines }
     }
 }
 
+/// The largest lead of a new word over the known words along a caption.
+fn margin<T: Real>(logits: &Array2<T>, known: usize, word: usize) -> T {
+    highest(logits.rows().into_iter().map(|row| row[word] - highest(row.slice(s![..known]).iter().copied())))
+}
+
 impl<T: Real> Word<T> {
-    /// said, detected, alike and 1 of a picture in the direction `direction`.
-    fn features(&self, references: &References<T>, q: &Observation<T>, direction: &Array1<T>) -> [T; 4] {
+    /// said, detected, alike and 1 of a picture.
+    #[must_use]
+    pub fn features(&self, references: &References<T>, q: &Observation<T>) -> [T; 4] {
+        self.features_in(references, q, &references.direction(&q.pooled.view()))
+    }
+
+    fn features_in(&self, references: &References<T>, q: &Observation<T>, direction: &Array1<T>) -> [T; 4] {
         let log = |share: T| (share + real(EPSILON)).ln();
         let said = log(self.mixture.dot(&q.said)) - log(references.usually_said(&self.mixture));
-        let detected = references.detected(&self.mixture, &q.detections);
+        let detected = references.detected(&self.mixture.view(), &q.detections);
         let alike = (self.prototype.dot(direction) - self.usual[0]) / self.usual[1];
         [said, detected, alike, T::one()]
     }
 
     /// c, the largest share of a known word in the mixture.
+    #[must_use]
     pub fn concentration(&self) -> T {
         highest(self.mixture.iter().copied())
     }
@@ -151,7 +191,7 @@ impl<T: Real> Word<T> {
         q: &Observation<T>,
         direction: &Array1<T>,
     ) -> T {
-        let features = self.features(references, q, direction);
+        let features = self.features_in(references, q, direction);
         let sum = |weights: &[f64; 4]| {
             features.iter().zip(weights).fold(T::zero(), |sum, (&x, &weight)| sum + x * real(weight))
         };
@@ -164,18 +204,6 @@ fn place<T: Real>(settings: &Settings, nearest: T, [mean, deviation]: [T; 2]) ->
     sigmoid(real::<T>(settings.slope) * ((nearest - mean) / deviation - real(settings.threshold)))
 }
 
-fn sigmoid<T: Real>(x: T) -> T {
-    T::one() / (T::one() + (-x).exp())
-}
-
 fn highest<T: Real>(values: impl IntoIterator<Item = T>) -> T {
     values.into_iter().fold(T::neg_infinity(), T::max)
-}
-
-/// Of a population; a deviation of 0 is counted as 1, since nothing can then be compared.
-fn mean_and_deviation<T: Real>(values: impl Iterator<Item = T> + Clone) -> [T; 2] {
-    let count = real::<T>(values.clone().count().max(1) as f64);
-    let mean = values.clone().fold(T::zero(), |a, b| a + b) / count;
-    let variance = values.fold(T::zero(), |a, b| a + (b - mean) * (b - mean)) / count;
-    [mean, if variance > T::zero() { variance.sqrt() } else { T::one() }]
 }

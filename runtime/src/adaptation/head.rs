@@ -173,7 +173,7 @@ pub(super) fn softmaxes<T: Real>(mut logits: Array2<T>) -> Array2<T> {
     logits
 }
 
-fn sigmoid<T: Real>(x: T) -> T {
+pub(super) fn sigmoid<T: Real>(x: T) -> T {
     T::one() / (T::one() + (-x).exp())
 }
 

@@ -2,10 +2,11 @@
 //!
 //! ```text
 //! references.pooled  [references, token]       pooled visual vectors of ordinary pictures
+//! references.detections [references, detected] what the detectors make of them
+//! references.scale   [feature]                 spread of each number of z over ordinary captions
 //! references.said    [words]                   how probably each known word is said of an ordinary picture
 //! detectors.words    u32[detected]             the words that have detectors
 //! detectors.weight   [detected, 3 token + 1]   [A b G M] of `References`
-//! detectors.usual    [detected]                their mean outputs on ordinary pictures
 //! ```
 //!
 //! in f32 or f16.
@@ -30,8 +31,10 @@ pub mod tensor {
     pub const WORDS: &str = "detectors.words";
     /// `[detected, 3 token + 1]`.
     pub const WEIGHT: &str = "detectors.weight";
-    /// `[detected]`.
-    pub const USUAL: &str = "detectors.usual";
+    /// `[references, detected]`.
+    pub const DETECTIONS: &str = "references.detections";
+    /// `[feature]`.
+    pub const SCALE: &str = "references.scale";
 }
 
 impl Head<f32> {
@@ -112,7 +115,8 @@ impl Initialization<f32> {
             said: vector(tensor::SAID)?,
             detected: vector(tensor::WORDS)?.iter().map(|&word| word as usize).collect(),
             detectors: matrix(tensor::WEIGHT)?,
-            usual: vector(tensor::USUAL)?,
+            detections: matrix(tensor::DETECTIONS)?,
+            scale: vector(tensor::SCALE)?,
         };
         let (words, token) = (head.words(), manifest.shapes.token);
         let fits = parts.pooled.ncols() == token
@@ -120,7 +124,9 @@ impl Initialization<f32> {
             && parts.said.len() == words
             && parts.detectors.ncols() == 3 * token + 1
             && parts.detectors.nrows() == parts.detected.len()
-            && parts.usual.len() == parts.detected.len()
+            && parts.detections.dim() == (parts.pooled.nrows(), parts.detected.len())
+            && parts.scale.len() == manifest.shapes.feature
+            && parts.scale.iter().all(|scale| *scale > 0.0)
             && parts.detected.iter().all(|&word| word < words);
         if !fits {
             return Err(wrong("its tensors contradict each other or the manifest's shapes".to_owned()).into());

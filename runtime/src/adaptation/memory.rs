@@ -1,10 +1,14 @@
 //! A memory of the support set's words: the nearest-neighbour half of a kNN language model (Khandelwal et al. 2020,
-//! equations 2 and 3), with all tokens of the support as neighbours.
+//! equations 2 and 3), with all tokens of the support as neighbours, and the pictures' likeness beside the tokens'.
 //!
 //! ```text
-//! p_memory(w | z) = sum over n with target_n = w of  softmax_n(- |scale (z - z_n)|^2 / temperature)
+//! d_n = |(z - z_n) / scale|^2 / usual + picture (1 - cos(q, s_n))        s_n: the picture of token n
+//! p_memory(w | z, q) = sum over n with target_n = w of  softmax_n(- d_n / temperature)
 //! ```
+//!
+//! `usual` is the mean squared distance between two tokens of the support.
 
+use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
 
 use super::head::softmax;
@@ -13,39 +17,50 @@ use super::real::{Real, real};
 /// What was said where, in the support set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Memory<T> {
-    /// `[tokens, feature]`.
-    keys: Array2<T>,
-    /// Squared length of each key.
-    lengths: Array1<T>,
+    /// What z is divided by `[feature]`.
+    pub scale: Array1<T>,
+    /// z / scale of every token `[tokens, feature]`.
+    pub keys: Array2<T>,
     /// The word after each.
-    words: Vec<usize>,
+    pub words: Vec<usize>,
+    /// The picture of each.
+    pub pictures: Vec<usize>,
 }
 
 impl<T: Real> Memory<T> {
-    /// Remembers tokens.
+    /// Remembers tokens z `[tokens, feature]`.
     #[must_use]
-    pub fn new(keys: Array2<T>, words: Vec<usize>) -> Self {
-        let lengths = keys.rows().into_iter().map(|key| key.dot(&key)).collect();
-        Self { keys, lengths, words }
+    pub fn new(z: &Array2<T>, scale: &Array1<T>, words: Vec<usize>, pictures: Vec<usize>) -> Self {
+        Self { scale: scale.clone(), keys: z / scale, words, pictures }
     }
 
-    /// Calls `add` with row, word and probability, for every token that is remembered and every row of z
-    /// `[rows, feature]`.
-    pub fn recall(&self, z: &ArrayView2<T>, temperature: f64, mut add: impl FnMut(usize, usize, T)) {
-        // |z - k|^2 = |z|^2 - 2 z k + |k|^2; |z|^2 is the same for every key.
-        let products = z.dot(&self.keys.t());
-        for (row, products) in products.rows().into_iter().enumerate() {
-            let mut scores = self.scores(&products, temperature);
-            softmax(&mut scores.view_mut());
-            for (&word, &score) in self.words.iter().zip(&scores) {
-                add(row, word, score);
-            }
-        }
+    /// Mean squared distance between two tokens, each with itself included; 1 where all are the same.
+    fn usual(&self) -> T {
+        let count = real::<T>(self.keys.nrows().max(1) as f64);
+        let mean = self.keys.sum_axis(ndarray::Axis(0)) / count;
+        let second = self.keys.iter().fold(T::zero(), |sum, &x| sum + x * x) / count;
+        let usual = real::<T>(2.0) * (second - mean.dot(&mean));
+        if usual > T::zero() { usual } else { T::one() }
     }
 
-    fn scores(&self, products: &ArrayView1<T>, temperature: f64) -> Array1<T> {
+    /// Probabilities `[rows, tokens]` of the remembered tokens after z `[rows, feature]`; `cosines[r]` are those of row r's
+    /// picture with the support's pictures.
+    #[must_use]
+    pub fn recall(&self, z: &ArrayView2<T>, cosines: &[ArrayView1<T>], blend: MemoryBlend) -> Array2<T> {
+        let queries = z / &self.scale;
+        // |q - k|^2 = |q|^2 - 2 q k + |k|^2; |q|^2 is the same for every key.
+        let mut scores = queries.dot(&self.keys.t());
+        let lengths: Array1<T> = self.keys.rows().into_iter().map(|key| key.dot(&key)).collect();
+        let usual = self.usual();
         let two = real::<T>(2.0);
-        let temperature = real::<T>(temperature);
-        products.iter().zip(&self.lengths).map(|(&p, &length)| (two * p - length) / temperature).collect()
+        let (picture, temperature) = (real::<T>(blend.picture), real::<T>(blend.temperature));
+        for (mut row, cosines) in scores.rows_mut().into_iter().zip(cosines) {
+            for (n, score) in row.iter_mut().enumerate() {
+                let unlike = T::one() - cosines[self.pictures[n]];
+                *score = ((two * *score - lengths[n]) / usual - picture * unlike) / temperature;
+            }
+            softmax(&mut row);
+        }
+        scores
     }
 }

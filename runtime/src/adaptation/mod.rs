@@ -23,9 +23,9 @@ pub use head::{Gradient, Head, Tokens};
 pub use inner_loop::{Adapted, adapt};
 pub use inverse::positive_inverse;
 pub use memory::Memory;
-pub use predictor::{Logits, Predictor};
+pub use predictor::{Logits, Row};
 pub use real::Real;
-pub use references::{Observation, ReferenceParts, References, said};
+pub use references::{Observation, ReferenceParts, References, detect, said};
 pub use rows::{mixtures, with_rows};
 pub use support::{CAPTIONS, NewWords, Sample, read_support};
 

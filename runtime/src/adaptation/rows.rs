@@ -4,7 +4,8 @@
 //! there instead, and the witnesses are multiplied:
 //!
 //! ```text
-//! m_w,v  proportional to  product over n in P_w of (softmax(l_n)_v + doubt)       without special tokens and the end
+//! m_w,v  proportional to  exp(hint_w,v) product over n in P_w of (softmax(l_n)_v + doubt)
+//!                         without special tokens and the end
 //! W_2[w] = sum_v m_w,v W_2[v]      b_2[w] = sum_v m_w,v b_2[v] + offset
 //! ```
 //!
@@ -19,21 +20,21 @@ use super::real::{Real, real};
 /// What a witness leaves possible for every word, so that a single one cannot rule a word out.
 const DOUBT: f64 = 3e-3;
 
-/// The mixtures m `[new words, words]` of the new words, which are the targets from `head.words()` on. A new word without
-/// a position starts from all known words alike.
+/// The mixtures m `[new words, words]` of the new words, which are the targets from `head.words()` on; `hints` `[new words,
+/// words]` tell what else is known of each, in nats.
 #[must_use]
 pub fn mixtures<T: Real>(
     head: &Head<T>,
     z: &ArrayView2<T>,
     targets: &[usize],
-    new_words: usize,
+    hints: &Array2<T>,
     end: usize,
 ) -> Array2<T> {
     let known = head.words();
     let positions: Vec<usize> =
         targets.iter().enumerate().filter(|(_, target)| **target >= known).map(|(n, _)| n).collect();
     let mut witnesses = head.logits(&z.select(Axis(0), &positions).view());
-    let mut mixtures = Array2::zeros((new_words, known));
+    let mut mixtures = hints.clone();
     for (mut row, &position) in witnesses.rows_mut().into_iter().zip(&positions) {
         row[end] = real(BARRED);
         softmax(&mut row);

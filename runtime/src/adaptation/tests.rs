@@ -40,11 +40,6 @@ fn settings() -> FamiliaritySettings {
         unknown: [0.0, 0.1, 1.0, -2.0],
         slope: 2.0,
         threshold: 2.0,
-        gate: 2.0,
-        gate_threshold: 0.0,
-        gain: 1.0,
-        offset: 0.0,
-        most: 5.0,
     }
 }
 
@@ -53,8 +48,8 @@ fn schedule(alpha: &[[f64; 2]], damping: [Option<f64>; 2]) -> InnerLoop {
         steps: alpha.len(),
         alpha: alpha.to_vec(),
         damping,
-        new_words: NewWordStart { offset: 0.0, weight: 1.0 },
-        memory: MemoryBlend { share: 0.0, temperature: 1.0 },
+        new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
+        memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         familiarity: settings(),
     }
 }
@@ -173,7 +168,7 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
     let head = head();
     let end = 1;
     let z = tokens().z;
-    let mixtures = mixtures(&head, &z.view(), &[2, WORDS, 3, WORDS], 2, end);
+    let mixtures = mixtures(&head, &z.view(), &[2, WORDS, 3, WORDS], &Array2::zeros((2, WORDS)), end);
     let mut by_hand = Array1::<f64>::from_elem(WORDS, 1.0);
     for n in [1, 3] {
         let logits = head.logits(&z.view()).row(n).to_owned();
@@ -198,14 +193,19 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
 }
 
 #[test]
-fn the_memory_says_what_was_said_where_z_was_alike() {
-    let keys = Array2::from_shape_vec((3, 2), vec![0.0, 0.0, 3.0, 0.0, 0.0, 4.0]).unwrap();
-    let memory = Memory::new(keys, vec![5, 6, 5]);
-    let z = Array2::from_shape_vec((1, 2), vec![3.0, 0.0]).unwrap();
-    let mut recalled = [0.0_f64; 8];
-    memory.recall(&z.view(), 2.0, |_, word, p| recalled[word] += p);
-    // Squared distances 9, 0 and 25.
-    let (a, b, c) = ((-4.5_f64).exp(), 1.0, (-12.5_f64).exp());
-    assert!((recalled[5] - (a + c) / (a + b + c)).abs() < 1e-12);
-    assert!((recalled[6] - b / (a + b + c)).abs() < 1e-12);
+fn the_memory_says_what_was_said_where_z_and_the_picture_were_alike() {
+    let keys = Array2::from_shape_vec((3, 2), vec![0.0, 0.0, 6.0, 0.0, 0.0, 4.0]).unwrap();
+    let scale = Array1::from_vec(vec![2.0, 1.0]);
+    let memory = Memory::new(&keys, &scale, vec![5, 6, 5], vec![0, 1, 1]);
+    let z = Array2::from_shape_vec((1, 2), vec![6.0, 0.0]).unwrap();
+    let cosines = Array1::from_vec(vec![1.0, 0.5]);
+    let blend = MemoryBlend { share: 1.0, temperature: 0.5, picture: 3.0 };
+    let recalled = memory.recall(&z.view(), &[cosines.view()], blend);
+    // Squared distances 9, 0 and 25 from z; 9, 16 and 25 between the keys, each twice among nine pairs.
+    let usual = 2.0 * (9.0 + 16.0 + 25.0) / 9.0;
+    let scores = [9.0 / usual, 1.5, 25.0 / usual + 1.5].map(|d: f64| (-d / 0.5).exp());
+    let sum: f64 = scores.iter().sum();
+    for (found, expected) in recalled.iter().zip(scores) {
+        assert!((found - expected / sum).abs() < 1e-12, "{found} {}", expected / sum);
+    }
 }

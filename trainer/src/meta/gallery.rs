@@ -55,7 +55,7 @@ impl Gallery {
     /// How probably each known word is said of a picture.
     #[must_use]
     pub fn said(&self, head: &Head<f32>, picture: usize) -> ndarray::Array1<f32> {
-        said(&probabilities(head, &self.base[picture]).view())
+        said(&head.probabilities(&z_of(&self.base[picture]).view()).view())
     }
 
     /// Observes a picture.
@@ -69,15 +69,15 @@ impl Gallery {
     ) -> Observation<f32> {
         let tokens = &self.encodings.tokens[picture];
         let tokens = ArrayView2::from_shape((tokens.len() / width, width), tokens).expect("tokens have one width");
-        references.observe(&tokens, &probabilities(head, &self.base[picture]).view())
+        let z = z_of(&self.base[picture]);
+        references.observe(&tokens, &head.probabilities(&z.view()).view(), z)
     }
 }
 
-/// Probabilities `[steps, words]` along a caption.
-fn probabilities(head: &Head<f32>, said: &Said) -> Array2<f32> {
+/// z `[steps, feature]` along a caption.
+fn z_of(said: &Said) -> Array2<f32> {
     let rows: Vec<_> = said.z.iter().map(|z| z.view().insert_axis(Axis(0))).collect();
-    let z = concatenate(Axis(0), &rows).expect("a caption has a step, and all z one width");
-    head.probabilities(&z.view())
+    concatenate(Axis(0), &rows).expect("a caption has a step, and all z one width")
 }
 
 /// A picture of a support set, with captions as ids of words.
