@@ -2,8 +2,9 @@
 //!
 //! The modules, in the order in which data flows: [`corpus`] reads captioned pictures; [`encoder`] turns the published
 //! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
-//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`export`] writes the bundle; [`evaluate`] captions a
-//! corpus with it, [`score`] judges the captions, and [`sheet`] shows them beside their pictures.
+//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`tasks`] makes few-shot tasks of a corpus; [`export`] writes
+//! the bundle; [`evaluate`] captions a corpus with it, [`score`] judges the captions, and [`sheet`] shows captions and tasks beside
+//! their pictures.
 
 pub mod captioner;
 pub mod corpus;
@@ -17,4 +18,5 @@ mod optimiser;
 pub mod pretrain;
 pub mod score;
 pub mod sheet;
+pub mod tasks;
 pub mod vocabulary;

@@ -106,3 +106,43 @@ fn pretrain_names_what_its_configuration_lacks() {
     assert!(error_of(&pretrain).contains("no/such/folder/pictures.json"));
     assert!(error_with(2, &["pretrain", "--resume", "--run", text(&run_folder)]).contains("run.toml"));
 }
+
+#[test]
+fn tasks_are_written_shown_and_refused_with_a_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let mut captions = String::new();
+    for i in 0..80 {
+        let animal = ["dog", "cat", "cow", "pig"][i % 4];
+        captions += &format!("{i}.png\ta {animal} on the grass\n{i}.png\tthe {animal} is near a tree\n");
+        image::RgbImage::new(16, 16).save(data.join(format!("{i}.png"))).unwrap();
+    }
+    std::fs::write(data.join("captions.tsv"), captions).unwrap();
+    std::fs::write(data.join("concepts.txt"), "dog\ncat\n").unwrap();
+    let (out, page, concepts) = (data.join("tasks.json"), data.join("task.html"), data.join("concepts.txt"));
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0");
+    let common =
+        ["tasks", "--data", text(data), "--bundle", text(&bundle), "--out", text(&out), "--split", "test"];
+    let of = |kind, more: &[&'static str]| [&common[..], &["--kind", kind], more].concat();
+    let new_word = of("new-word", &["--format", "tsv", "--picture-shares", "0,0,1", "--count", "3"]);
+
+    let output = run(&[&new_word[..], &["--concepts", text(&concepts), "--sheet", text(&page)]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(table.lines().count(), 5, "{table}");
+    assert!(table.contains("meta-test: 2 subjects: cat 20, dog 20"), "{table}");
+    assert_eq!(std::fs::read_to_string(&page).unwrap().matches("<img ").count(), 5 + 16);
+    let file: serde_json::Value = serde_json::from_slice(&std::fs::read(&out).unwrap()).unwrap();
+    assert_eq!((&file["format"], file["tasks"].as_array().unwrap().len()), (&serde_json::json!(1), 3));
+
+    assert!(error_of(&[&new_word[..], &["--shots", "90"]].concat()).contains("a task needs 98"));
+    assert!(error_of(&of("new-domain", &["--format", "tsv"])).contains("no picture has a scene"));
+    assert!(error_of(&of("new-word", &[])).contains("pictures.json"));
+    assert!(error_with(2, &[&new_word[..], &["--scenes", "2"]].concat()).contains("--scenes"));
+    assert!(
+        error_with(2, &[&of("new-domain", &[])[..], &["--concepts", "x"]].concat()).contains("--concepts")
+    );
+    assert!(error_with(2, &of("new-word", &["--sheet", "x.html"])).contains("--images"));
+    assert_eq!(run(&of("new-word", &["--shares", "0,0,0"])).status.code(), Some(2));
+    assert_eq!(run(&of("new-word", &["--shots", "0"])).status.code(), Some(2));
+}

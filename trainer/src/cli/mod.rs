@@ -6,6 +6,7 @@ mod meta_test;
 mod prepare;
 mod pretrain;
 mod score;
+mod tasks;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -26,6 +27,8 @@ enum Command {
     Prepare(prepare::Arguments),
     /// Train projection, decoder and head.
     Pretrain(pretrain::Arguments),
+    /// Make few-shot tasks of captioned pictures.
+    Tasks(tasks::Arguments),
     /// Write a bundle that a device can run.
     Export(export::Arguments),
     /// Caption a split with a bundle and score the captions.
@@ -33,6 +36,11 @@ enum Command {
     /// Score captions against references.
     Score(score::Arguments),
 }
+
+/// Arguments that do not fit together in a way that clap cannot know.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+struct WrongUsage(String);
 
 /// Runs the command that the user asked for. Exit codes: 0 done, 1 the work failed, 2 wrong usage or configuration.
 pub fn main() -> ExitCode {
@@ -44,6 +52,7 @@ pub fn main() -> ExitCode {
         Command::ImportEncoder(arguments) => import_encoder::run(&arguments),
         Command::Prepare(arguments) => prepare::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),
+        Command::Tasks(arguments) => tasks::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::MetaTest(arguments) => meta_test::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
@@ -52,7 +61,11 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("metalens-trainer: {}", one_line(&error));
-            if error.is::<ConfigError>() { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
+            if error.is::<ConfigError>() || error.is::<WrongUsage>() {
+                ExitCode::from(WRONG_USAGE)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
