@@ -173,10 +173,10 @@ pub struct InnerLoop {
     pub steps: usize,
     /// Step size of every step, for the head's first and second layer.
     pub alpha: Vec<[f64; 2]>,
-    /// Damping of each layer's preconditioner, relative to the mean of its diagonal; a layer without takes the plain
-    /// gradient.
-    #[serde(default)]
-    pub damping: [Option<f64>; 2],
+    /// Damping of the second layer's preconditioner, relative to the mean of its diagonal; without, that layer takes the plain
+    /// gradient, as the first one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub damping: Option<f64>,
     /// How new words begin.
     pub new_words: NewWordStart,
     /// The memory of the support's words.

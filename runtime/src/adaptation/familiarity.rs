@@ -30,7 +30,7 @@
 //! ```
 
 use metalens_models::Familiarity as Settings;
-use ndarray::{Array1, Array2, Axis, s};
+use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 
 use super::head::sigmoid;
 use super::real::{Real, real};
@@ -124,6 +124,13 @@ impl<T: Real> Familiarity<T> {
     #[must_use]
     pub fn is_place(&self) -> bool {
         self.apart > real(0.5)
+    }
+
+    /// near(q) of a pooled visual vector.
+    #[must_use]
+    pub fn near(&self, references: &References<T>, pooled: &ArrayView1<T>) -> T {
+        let nearest = highest(self.support.dot(&references.direction(pooled)));
+        (nearest - self.usual[0]) / self.usual[1]
     }
 
     /// The gate of a picture. `logits` `[steps, words]` are the adapted head's along the caption before calibration.

@@ -2,26 +2,26 @@
 //!
 //! ```text
 //! s' = [s; 1]   W_2' = [W_2 b_2]   and the same for z, W_1
-//! step t:  W_l' <- W_l' - alpha[t, l] dL/dW_l' (A_l + lambda_l I)^-1
-//!          A_l = sum_n weight_n x_n x_n^T      x = z' for the first layer, s' for the second
+//! step t:  W_1' <- W_1' - alpha[t, 1] dL/dW_1'
+//!          W_2' <- W_2' - alpha[t, 2] dL/dW_2' (A + lambda I)^-1      A = sum_n weight_n s'_n s'_n^T
 //! ```
 //!
-//! A_l is the second moment of the layer's inputs: the input side of the Kronecker-factored curvature (Martens and Grosse
-//! 2015, section 3), damped; lambda_l is `damping_l` times the mean of A_l's diagonal. A layer without damping takes the
-//! plain gradient, which is MAML's inner loop (Finn et al. 2017, equation 1) with meta-learned step sizes.
+//! A is the second moment of the second layer's inputs: the input side of the Kronecker-factored curvature (Martens and Grosse
+//! 2015, section 3), damped; lambda is `damping` times the mean of A's diagonal. Without damping the layer takes the plain
+//! gradient, which is MAML's inner loop (Finn et al. 2017, equation 1) with meta-learned step sizes.
 //!
-//! A support set has fewer tokens than a layer has inputs, so that the update is computed from it by the push-through
-//! identity, with X = diag(sqrt weight) x' `[tokens, inputs + 1]` and E the loss' gradient by the layer's outputs:
+//! A support set has fewer tokens than the layer has inputs, so that the update is computed from it by the push-through
+//! identity, with X = diag(sqrt weight) s' `[tokens, hidden + 1]` and E the loss' gradient by the logits:
 //!
 //! ```text
-//! dL/dW' (A + lambda I)^-1 = E^T B      B = diag(1 / sqrt weight) (X X^T + lambda I)^-1 X
+//! dL/dW_2' (A + lambda I)^-1 = E^T B      B = diag(1 / sqrt weight) (X X^T + lambda I)^-1 X
 //! ```
 //!
 //! The second layer's change is kept as that product of two thin matrices: no step costs more than products
 //! `[tokens, tokens] x [tokens, words]`, and as long as the first layer rests, nothing is as wide as the whole layer.
 
 use metalens_models::InnerLoop;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, s};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis, s};
 
 use super::head::{Head, Tokens, error, through_silu};
 use super::inverse::positive_inverse;
@@ -52,7 +52,6 @@ pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop)
     let mut adapted = Adapted { start, first: None, second: Vec::new() };
     let mut hidden = adapted.hidden(&z);
     let mut from_start = adapted.start.logits_of(&hidden.value.view());
-    let mut first_basis = None;
     let mut second_basis_is_stale = true;
     for &[alpha_1, alpha_2] in schedule.alpha.iter().take(schedule.steps) {
         let logits = &from_start - &adapted.second_change(&hidden.value.view());
@@ -63,7 +62,7 @@ pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop)
             if std::mem::take(&mut second_basis_is_stale) {
                 adapted.second.push(Change {
                     coefficients: Array2::zeros(error.dim()),
-                    basis: basis(&hidden.value.view(), &support.weights.view(), schedule.damping[1]),
+                    basis: basis(&hidden.value.view(), &support.weights.view(), schedule.damping),
                 });
             }
             if let Some(change) = adapted.second.last_mut() {
@@ -71,9 +70,7 @@ pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop)
             }
         }
         if let Some(back) = back {
-            let basis = first_basis
-                .get_or_insert_with(|| basis(&z, &support.weights.view(), schedule.damping[0]));
-            adapted.move_first(&back.t().dot(basis), real(alpha_1));
+            adapted.move_first(&back.t().dot(&z), &back.sum_axis(Axis(0)), real(alpha_1));
             hidden = adapted.hidden(&z);
             from_start = adapted.start.logits_of(&hidden.value.view());
             second_basis_is_stale = true;
@@ -109,13 +106,12 @@ impl<T: Real> Adapted<T> {
         back
     }
 
-    fn move_first(&mut self, update: &Array2<T>, alpha: T) {
+    fn move_first(&mut self, weight_gradient: &Array2<T>, bias_gradient: &Array1<T>, alpha: T) {
         let (weight, bias) = self
             .first
             .get_or_insert_with(|| (self.start.weight_1.clone(), self.start.bias_1.clone()));
-        let (weight_update, bias_update) = split(update);
-        weight.scaled_add(-alpha, &weight_update);
-        bias.scaled_add(-alpha, &bias_update);
+        weight.scaled_add(-alpha, weight_gradient);
+        bias.scaled_add(-alpha, bias_gradient);
     }
 
     /// Logits `[tokens, words]` of z `[tokens, feature]`.
@@ -154,7 +150,7 @@ fn basis<T: Real>(x: &ArrayView2<T>, weights: &ArrayView1<T>, damping: Option<f6
     let mut with_constant = Array2::ones((tokens, inputs + 1));
     with_constant.slice_mut(s![.., ..inputs]).assign(x);
     let Some(damping) = damping else { return with_constant };
-    let root = weights.mapv(T::sqrt).insert_axis(ndarray::Axis(1));
+    let root = weights.mapv(T::sqrt).insert_axis(Axis(1));
     let scaled = with_constant * &root;
     let inverse = damped_inverse(&scaled.dot(&scaled.t()), damping, inputs + 1);
     inverse.dot(&scaled) / root

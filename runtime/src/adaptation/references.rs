@@ -71,7 +71,7 @@ impl<T: Real> References<T> {
 
     /// The direction `[token]` of a pooled visual vector from the ordinary pictures' mean.
     #[must_use]
-    pub(super) fn direction(&self, pooled: &ArrayView1<T>) -> Array1<T> {
+    pub fn direction(&self, pooled: &ArrayView1<T>) -> Array1<T> {
         let mut direction = pooled - &self.mean;
         normalise(&mut direction.view_mut());
         direction
@@ -117,7 +117,8 @@ impl<T: Real> References<T> {
     }
 
     /// Width of the visual vectors.
-    pub(super) fn width(&self) -> usize {
+    #[must_use]
+    pub fn width(&self) -> usize {
         self.mean.len()
     }
     /// Observes a picture from its visual tokens v `[positions, token]` and the probabilities `[steps, words]` along its

@@ -9,7 +9,9 @@ use metalens_trainer::corpus::{self, Format, Split};
 use metalens_trainer::evaluate::evaluate;
 use metalens_trainer::sheet::contact_sheet;
 
-/// Captions a split of a corpus with a bundle, as a device would, and scores the captions.
+use super::protocol;
+
+/// Captions a split of a corpus with a bundle, as a device would, and scores the captions; with --tasks, adapts to tasks first.
 #[derive(clap::Args)]
 pub struct Arguments {
     #[command(flatten)]
@@ -41,9 +43,16 @@ pub struct Arguments {
     /// Pictures worked on at a time; all cores where not given.
     #[arg(long)]
     threads: Option<usize>,
+    #[command(flatten)]
+    protocol: protocol::Arguments,
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    if arguments.protocol.given() {
+        let Arguments { data, format, json, .. } = arguments;
+        let bundle = arguments.bundle.folder()?;
+        return protocol::run(&arguments.protocol, &bundle, data, *format, json.as_deref());
+    }
     let corpus = corpus::read(&arguments.data, arguments.format)?;
     let mut pictures: Vec<_> =
         corpus.pictures.iter().filter(|p| arguments.split.is_none_or(|split| p.split == split)).collect();

@@ -3,8 +3,10 @@
 mod export;
 mod import_encoder;
 mod meta_test;
+mod meta_train;
 mod prepare;
 mod pretrain;
+mod protocol;
 mod score;
 mod tasks;
 
@@ -33,6 +35,7 @@ enum Command {
     Export(export::Arguments),
     /// Caption a split with a bundle and score the captions.
     MetaTest(meta_test::Arguments),
+    MetaTrain(meta_train::Arguments),
     /// Score captions against references.
     Score(score::Arguments),
 }
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
         Command::Tasks(arguments) => tasks::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::MetaTest(arguments) => meta_test::run(&arguments),
+        Command::MetaTrain(arguments) => meta_train::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
     };
     match result {

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::Context;
-use candle_core::Device;
-use metalens::{Captioner, Options, vision};
+use candle_core::{Device, Tensor};
+use metalens::{Captioner, Options, adaptation, vision};
 use metalens_models::{
     Bundle, BundleId, Decoding, FORMAT_VERSION, Golden, Manifest, Shapes, SlotRange, SpecialTokens, TokenId,
     WriteError, file,
@@ -15,8 +15,11 @@ use metalens_models::{
 
 pub use graphs::{GraphError, Positions, decoder, encoder, head};
 
+use ndarray::{Array1, Array2};
+
 use crate::captioner::Parameters;
 use crate::encoder::TrunkShape;
+use crate::meta::Body;
 use crate::onnx::Precision;
 use crate::vocabulary::{END, PADDING, START, TrainingVocabulary, UNKNOWN};
 
@@ -68,16 +71,46 @@ pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
     .map(|(name, data)| (name.to_owned(), data))
     .collect();
 
+    let manifest = manifest(parts, words.len());
+    write_files(manifest, &files, out)
+}
+
+/// Writes a bundle of finished files, whose golden picture is the one that `manifest` names.
+///
+/// # Errors
+/// As [`write`].
+pub fn write_files(
+    manifest: Manifest,
+    files: &BTreeMap<String, Vec<u8>>,
+    out: &Path,
+) -> anyhow::Result<Manifest> {
     if out.exists() {
         return Err(WriteError::Exists(out.to_owned()).into());
     }
+    let picture = files.get(&manifest.golden.picture).context("the golden picture is missing")?;
     // Written twice: the first bundle says what its golden picture shows.
     let trial = metalens_models::hidden_sibling(out, "trial");
-    let manifest = manifest(parts, words.len());
-    metalens_models::write(&trial, manifest.clone(), &files)?;
-    let golden = said(&trial, parts.golden);
+    metalens_models::write(&trial, manifest.clone(), files)?;
+    let golden = said(&trial, picture);
     std::fs::remove_dir_all(&trial).with_context(|| trial.display().to_string())?;
-    Ok(metalens_models::write(out, Manifest { golden: golden?, ..manifest }, &files)?)
+    Ok(metalens_models::write(out, Manifest { golden: golden?, ..manifest }, files)?)
+}
+
+/// head.onnx of `body`'s bundle with the parameters `head` in the place of its own, at half precision.
+///
+/// # Errors
+/// When a shape does not fit.
+pub fn adapted_head(body: &Body, head: &adaptation::Head<f32>, slots: usize) -> anyhow::Result<Vec<u8>> {
+    let mut tensors = body.parameters().tensors();
+    let matrix = |x: &Array2<f32>| Tensor::from_vec(x.iter().copied().collect(), x.dim(), &Device::Cpu);
+    let vector = |x: &Array1<f32>| Tensor::from_vec(x.to_vec(), x.len(), &Device::Cpu);
+    tensors.insert("head.fc1.weight".to_owned(), matrix(&head.weight_1)?);
+    tensors.insert("head.fc1.bias".to_owned(), vector(&head.bias_1)?);
+    tensors.insert("head.fc2.weight".to_owned(), matrix(&head.weight_2)?);
+    tensors.insert("head.fc2.bias".to_owned(), vector(&head.bias_2)?);
+    let sizes = body.parameters().sizes;
+    let parameters = Parameters::from_tensors(sizes, &tensors, candle_core::DType::F32, &Device::Cpu)?;
+    Ok(graphs::head(slots, &parameters, Precision::F16)?)
 }
 
 fn said(bundle: &Path, picture: &[u8]) -> anyhow::Result<Golden> {

@@ -13,6 +13,7 @@ use metalens_models::{Bundle, file};
 use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::captioner::{Captioner, Encoded, PackedCaptions, Parameters, Sizes};
+use crate::features::Features;
 use crate::vocabulary::{END, START, UNKNOWN};
 
 /// The frozen part of a bundle's captioner.
@@ -94,6 +95,12 @@ impl Body {
         &self.bundle
     }
 
+    /// The bundle's parameters.
+    #[must_use]
+    pub fn parameters(&self) -> &Parameters {
+        &self.parameters
+    }
+
     /// Encodes the pictures in `files` as a device would, on all cores.
     ///
     /// # Errors
@@ -134,6 +141,31 @@ impl Body {
             encodings.tokens.push(tokens);
             encodings.keys.push(keys);
             encodings.states.push(state);
+        }
+        Ok(encodings)
+    }
+
+    /// Encodes pictures of a prepared folder, whose trunk must be the bundle's.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn encode_prepared(&self, features: &Features, pictures: &[usize]) -> anyhow::Result<Encodings> {
+        let captioner = Captioner::new(&self.parameters);
+        let shapes = self.bundle.manifest().shapes;
+        let mut encodings = Encodings::default();
+        for pictures in pictures.chunks(PICTURES) {
+            let mut flat = Vec::new();
+            pictures.iter().for_each(|&picture| features.extend(picture, 0, &mut flat));
+            let shape = (pictures.len(), shapes.positions(), self.parameters.sizes.trunk);
+            let encoded = captioner.encode(&Tensor::from_vec(flat, shape, &Device::Cpu)?, &mut None)?;
+            let rows = |tensor: &Tensor| {
+                let flat: Vec<f32> = tensor.flatten_all()?.to_vec1()?;
+                let width = flat.len() / pictures.len();
+                anyhow::Ok(flat.chunks_exact(width).map(<[f32]>::to_vec).collect::<Vec<_>>())
+            };
+            encodings.tokens.extend(rows(&encoded.tokens)?);
+            encodings.keys.extend(rows(&encoded.keys)?);
+            encodings.states.extend(rows(&encoded.state)?);
         }
         Ok(encodings)
     }

@@ -1,8 +1,5 @@
 //! Pictures as a body sees them: encoded, captioned before calibration, and observed.
 
-use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-
 use metalens::adaptation::{Head, Initialization, Observation, Read, References, Shown, said};
 use ndarray::{Array2, ArrayView2, Axis, concatenate};
 
@@ -15,6 +12,22 @@ pub struct Gallery {
     pub encodings: Encodings,
     /// Greedy captions before calibration.
     pub base: Vec<Said>,
+}
+
+impl Encodings {
+    /// Some of the pictures.
+    #[must_use]
+    pub fn select(&self, pictures: &[usize]) -> Self {
+        let some = |all: &[Vec<f32>]| pictures.iter().map(|&picture| all[picture].clone()).collect();
+        Self { tokens: some(&self.tokens), keys: some(&self.keys), states: some(&self.states) }
+    }
+
+    /// Visual tokens `[positions, width]` of a picture.
+    #[must_use]
+    pub fn view(&self, picture: usize, width: usize) -> ArrayView2<'_, f32> {
+        let tokens = &self.tokens[picture];
+        ArrayView2::from_shape((tokens.len() / width, width), tokens).expect("tokens have one width")
+    }
 }
 
 /// The word with the highest probability of each row; captions have one word at least.
@@ -33,19 +46,13 @@ pub fn most_probable(scores: &ArrayView2<f32>, length: Length) -> Vec<u32> {
 }
 
 impl Gallery {
-    /// Encodes the pictures in `files` and captions them with the head `head`.
+    /// Captions encoded pictures with the head `head`.
     ///
     /// # Errors
-    /// When a picture cannot be decoded, or `stop` is set.
-    pub fn new(
-        body: &Body,
-        head: &Head<f32>,
-        files: &[PathBuf],
-        max_words: usize,
-        stop: &AtomicBool,
-    ) -> anyhow::Result<Self> {
-        let encodings = body.encode(files, stop)?;
-        let all: Vec<usize> = (0..files.len()).collect();
+    /// When shapes do not fit.
+    pub fn new(body: &Body, head: &Head<f32>, encodings: Encodings) -> anyhow::Result<Self> {
+        let all: Vec<usize> = (0..encodings.tokens.len()).collect();
+        let max_words = body.bundle().manifest().decoding.max_words;
         let base = body.say(&encodings, &all, max_words, |z, _, length| {
             most_probable(&head.logits(z).view(), length)
         })?;
@@ -60,15 +67,8 @@ impl Gallery {
 
     /// Observes a picture.
     #[must_use]
-    pub fn observe(
-        &self,
-        head: &Head<f32>,
-        references: &References<f32>,
-        picture: usize,
-        width: usize,
-    ) -> Observation<f32> {
-        let tokens = &self.encodings.tokens[picture];
-        let tokens = ArrayView2::from_shape((tokens.len() / width, width), tokens).expect("tokens have one width");
+    pub fn observe(&self, head: &Head<f32>, references: &References<f32>, picture: usize) -> Observation<f32> {
+        let tokens = self.encodings.view(picture, references.width());
         let z = z_of(&self.base[picture]);
         references.observe(&tokens, &head.probabilities(&z.view()).view(), z)
     }
@@ -92,11 +92,10 @@ pub fn shown(
         .flat_map(|(picture, captions)| captions.iter().map(|caption| (*picture, caption.clone())))
         .collect();
     let mut taught = body.teach(&gallery.encodings, &flat)?.into_iter();
-    let width = body.bundle().manifest().shapes.token;
     Ok(samples
         .iter()
         .map(|(picture, captions)| Shown {
-            observation: gallery.observe(&initialization.head, &initialization.references, *picture, width),
+            observation: gallery.observe(&initialization.head, &initialization.references, *picture),
             captions: taught
                 .by_ref()
                 .take(captions.len())

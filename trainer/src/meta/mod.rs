@@ -1,20 +1,41 @@
 //! Meta-learning: from a pre-trained bundle to one that adapts.
 
 mod body;
+mod config;
 mod detectors;
+mod episode;
+mod evidence;
 mod gallery;
 mod head;
 mod inverse;
+mod logistic;
+mod method;
+mod outer;
+mod protocol;
+mod references;
+mod train;
 
 use indicatif::ProgressStyle;
 
 pub use body::{Body, Encodings, Length, Said, Taught};
+pub use config::{EvidenceConfig, MetaConfig, OuterConfig};
 pub use detectors::{DetectorConfig, Detectors, Labelled};
+pub use episode::{Episode, Query, episode, known_words};
+pub use evidence::{Ground, Separation, learn_evidence, learn_place, nearness};
 pub use gallery::{Gallery, most_probable, shown};
+pub use method::{Method, Trial};
+pub use protocol::{Estimate, Protocol, Reached, table};
+pub use outer::{Algorithm, Learned, Lesson};
+pub use references::{references, to_file};
+pub use train::{MetaTrained, meta_train};
 pub use head::{Head, Order, StepSizes, Tokens};
 
+/// How concepts are divided among meta-train, meta-validation and meta-test: few numbers are learned, many are reported.
+pub const CONCEPTS: &str = "30,20,50";
+
 /// A bar that counts `what`, with a rate and the time left.
-fn bar_style(what: &str) -> ProgressStyle {
+#[must_use]
+pub fn bar_style(what: &str) -> ProgressStyle {
     ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}  {{per_sec}}  {{eta}} left"))
         .unwrap_or_else(|_| ProgressStyle::default_bar())
 }

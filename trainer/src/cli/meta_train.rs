@@ -1,0 +1,71 @@
+//! `metalens-trainer meta-train`.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use metalens::cli::{BundleArgument, say};
+use metalens_models::{Manifest, file};
+use metalens_trainer::export;
+use metalens_trainer::meta::{Body, MetaConfig, meta_train};
+
+/// Meta-learns a bundle's head, and what calibration needs beside it, and writes a bundle that adapts.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The pre-trained bundle to start from.
+    #[command(flatten)]
+    bundle: BundleArgument,
+    /// The configuration file.
+    #[arg(long)]
+    config: PathBuf,
+    /// Take the evidence's numbers from this bundle, which was meta-trained on a body that saw fewer pictures.
+    #[arg(long, value_name = "DIR")]
+    evidence_from: Option<PathBuf>,
+    /// The new bundle's folder, which must not exist yet.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut config = MetaConfig::read(&arguments.config)?;
+    if let Some(folder) = &arguments.evidence_from {
+        let other = metalens_models::Bundle::open(folder)?;
+        let numbers = other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
+        config.inner_loop.familiarity = numbers.familiarity;
+        config.evidence = None;
+    }
+    anyhow::ensure!(!arguments.out.exists(), "{}: exists already; remove it, or name another folder", arguments.out.display());
+    let body = Body::open(&arguments.bundle.folder()?)?;
+    let stop = super::stop_on_ctrl_c()?;
+    let trained = meta_train(&body, &config, &stop)?;
+    for (of, separation) in ["names of known words", "names of new things"].iter().zip(trained.separation.iter().flatten()) {
+        say(format_args!(
+            "evidence on meta-validation, {of}: recall {:.3}, false {:.3}, F1 {:.3}",
+            separation.recall, separation.false_share, separation.f1
+        ))?;
+    }
+    let bundle = body.bundle();
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for name in bundle.manifest().files.keys() {
+        files.insert(name.clone(), bundle.read(name)?);
+    }
+    files.insert(file::ADAPTATION.to_owned(), trained.references);
+    let slots = bundle.manifest().special.slots.count;
+    files.insert(file::HEAD.to_owned(), export::adapted_head(&body, &trained.head, slots)?);
+    let mut training = bundle.manifest().training.clone();
+    if let Some(training) = training.as_object_mut() {
+        training.insert("meta".to_owned(), serde_json::to_value(&config)?);
+    }
+    let name = arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
+    let manifest = Manifest {
+        name: name.to_owned(),
+        inner_loop: Some(trained.schedule.clone()),
+        training,
+        scores: BTreeMap::new(),
+        ..bundle.manifest().clone()
+    };
+    let manifest = export::write_files(manifest, &files, &arguments.out)?;
+    say(format_args!("{}: bundle {}", arguments.out.display(), manifest.id))?;
+    say(serde_json::to_string_pretty(&manifest.inner_loop)?)?;
+    Ok(())
+}

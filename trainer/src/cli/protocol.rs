@@ -1,0 +1,144 @@
+//! `metalens-trainer meta-test --tasks`.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use indicatif::ProgressBar;
+use metalens::adaptation::Initialization;
+use metalens::cli::say;
+use metalens_models::MemoryBlend;
+use metalens_trainer::corpus::{self, Corpus, Format, Picture, Split};
+use metalens_trainer::meta::{Body, Gallery, Method, Protocol, bar_style, table};
+use metalens_trainer::tasks::{Pool, TaskFile, TaskPicture};
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+
+/// What `--tasks` needs beside the bundle and the corpus.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Adapt to the tasks of this file, which the `tasks` command wrote, and report what each method reaches.
+    #[arg(long, value_name = "FILE")]
+    tasks: Option<PathBuf>,
+    /// What is compared.
+    #[arg(long, value_enum, value_delimiter = ',', requires = "tasks",
+        default_values = ["before", "nearest", "memory", "pretrained", "calibrated"])]
+    methods: Vec<MethodName>,
+    /// After calibration also caption ordinary pictures of this corpus, in Flickr8k's format, split dev.
+    #[arg(long, value_name = "DIR", requires = "tasks")]
+    ordinary: Option<PathBuf>,
+    /// How many.
+    #[arg(long, default_value_t = 300)]
+    ordinary_pictures: usize,
+    /// Tasks after which they are captioned.
+    #[arg(long, default_value_t = 20)]
+    ordinary_tasks: usize,
+}
+
+/// Methods by their names on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum MethodName {
+    /// No adaptation.
+    Before,
+    /// The most similar support picture's caption.
+    Nearest,
+    /// Nearest-neighbour lookup of words.
+    Memory,
+    /// The head fine-tuned by Adam, at several step counts and rates.
+    Pretrained,
+    /// Calibration.
+    Calibrated,
+    /// Calibration with 0, 1, 2, 5, 10 and 20 steps.
+    Steps,
+}
+
+impl MethodName {
+    fn methods(self) -> Vec<Method> {
+        let memory = |temperature, share, picture| Method::Memory(MemoryBlend { share, temperature, picture });
+        match self {
+            Self::Before => vec![Method::Before],
+            Self::Nearest => vec![Method::Nearest],
+            Self::Memory => vec![memory(0.05, 0.8, 0.0), memory(0.1, 0.8, 0.0)],
+            Self::Pretrained => [(20, 3e-3), (60, 1e-3), (60, 3e-3), (100, 1e-3)]
+                .map(|(steps, rate)| Method::FineTuned { steps, rate })
+                .to_vec(),
+            Self::Calibrated => vec![Method::Calibrated],
+            Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
+        }
+    }
+}
+
+impl Arguments {
+    /// Whether tasks are asked for.
+    pub fn given(&self) -> bool {
+        self.tasks.is_some()
+    }
+}
+
+pub fn run(
+    arguments: &Arguments,
+    bundle: &Path,
+    data: &Path,
+    format: Format,
+    json: Option<&Path>,
+) -> anyhow::Result<()> {
+    let file = arguments.tasks.as_deref().context("--tasks is needed")?;
+    let corpus = corpus::read(data, format)?;
+    let tasks = TaskFile::read(file)?;
+    let used: HashSet<&str> = tasks
+        .tasks
+        .iter()
+        .flat_map(|task| task.support.iter().chain(&task.query))
+        .map(|sample| sample.picture.as_str())
+        .collect();
+    let pictures: Vec<&Picture> = corpus.pictures.iter().filter(|p| used.contains(p.name.as_str())).collect();
+    let pool = Pool::new(pictures.iter().map(|&picture| TaskPicture::from(picture)));
+    let resolved = tasks.resolve(&pool)?;
+    let others = ordinary(arguments)?;
+
+    let body = Body::open(bundle)?;
+    let initialization = Initialization::of_bundle(body.bundle())?;
+    let stop = super::stop_on_ctrl_c()?;
+    let files: Vec<PathBuf> =
+        pictures.iter().copied().chain(others.pictures.iter()).map(|picture| picture.path.clone()).collect();
+    let gallery = Gallery::new(&body, &initialization.head, body.encode(&files, &stop)?)?;
+    let ordinary: Vec<(usize, Vec<String>)> = others
+        .pictures
+        .iter()
+        .enumerate()
+        .map(|(place, picture)| (pictures.len() + place, picture.captions.clone()))
+        .collect();
+    let protocol = Protocol {
+        body: &body,
+        gallery: &gallery,
+        pool: &pool,
+        tasks: &resolved,
+        ordinary: &ordinary,
+        ordinary_tasks: arguments.ordinary_tasks,
+    };
+    let methods: Vec<Method> = arguments.methods.iter().flat_map(|name| name.methods()).collect();
+    let bar = ProgressBar::new((methods.len() * resolved.len()) as u64).with_style(bar_style("trials"));
+    let reached = protocol.run(&initialization, &methods, || {
+        bar.inc(1);
+        anyhow::ensure!(!stop.load(std::sync::atomic::Ordering::Relaxed), "interrupted");
+        Ok(())
+    })?;
+    bar.finish_and_clear();
+    say(format_args!("{} tasks of {}", resolved.len(), file.display()))?;
+    say(table(&reached))?;
+    if let Some(path) = json {
+        let text = serde_json::to_string_pretty(&reached)?;
+        std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn ordinary(arguments: &Arguments) -> anyhow::Result<Corpus> {
+    let Some(folder) = &arguments.ordinary else { return Ok(Corpus::default()) };
+    let mut corpus = corpus::read(folder, Format::Flickr)?;
+    corpus.pictures.retain(|picture| picture.split == Split::Dev);
+    corpus.pictures.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
+    corpus.pictures.truncate(arguments.ordinary_pictures);
+    Ok(corpus)
+}

@@ -1,0 +1,81 @@
+//! The configuration file of `meta-train`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use metalens_models::InnerLoop;
+use serde::{Deserialize, Serialize};
+
+use super::detectors::DetectorConfig;
+use super::outer::Algorithm;
+
+/// Everything that determines a meta-trained bundle, beside the bundle that it starts from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetaConfig {
+    /// Every random choice follows from it.
+    #[serde(default)]
+    pub seed: u64,
+    /// Prepared folder of the ordinary pictures that the body was trained on.
+    pub things: PathBuf,
+    /// Names of those among them that the body never saw, one a line; the evidence for new words is learned on them.
+    pub unseen: Option<PathBuf>,
+    /// Prepared folder of pictures with scenes that the body never saw.
+    pub places: Option<PathBuf>,
+    /// Scenes that are for reporting and are not learned from.
+    #[serde(default)]
+    pub test_scenes: Vec<String>,
+    /// Ordinary pictures that the bundle carries to compare with.
+    pub ordinary: usize,
+    /// The detectors.
+    #[serde(default)]
+    pub detectors: DetectorConfig,
+    /// Tasks that the evidence is learned on, for its weights and for its threshold; none leaves the numbers below.
+    pub evidence: Option<EvidenceConfig>,
+    /// The outer loop.
+    pub outer: OuterConfig,
+    /// Where the inner loop's numbers start.
+    pub inner_loop: InnerLoop,
+}
+
+/// How many tasks the evidence is learned on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceConfig {
+    /// Of meta-train.
+    pub training: usize,
+    /// Of meta-validation.
+    pub validation: usize,
+    /// Seed of the division of concepts.
+    pub split_seed: u64,
+}
+
+/// The outer loop.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OuterConfig {
+    /// How it learns.
+    pub algorithm: Algorithm,
+    /// Outer steps; 0 leaves the pre-trained head.
+    pub iterations: usize,
+    /// Tasks an outer step.
+    pub meta_batch: usize,
+    /// Learning rate of the head.
+    pub head_rate: f64,
+    /// Learning rate of the logarithms of step sizes and damping.
+    pub number_rate: f64,
+}
+
+impl MetaConfig {
+    /// Reads a configuration.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is no configuration; the message names it, the line and the field.
+    pub fn read(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        toml::from_str(&text).map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(0, |span| text[..span.start].lines().count());
+            anyhow::anyhow!("{}: line {line}: {}", path.display(), error.message())
+        })
+    }
+}

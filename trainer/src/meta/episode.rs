@@ -1,0 +1,88 @@
+//! Tasks, as the adaptation sees them.
+
+use std::collections::{HashMap, HashSet};
+
+use metalens::adaptation::{Initialization, Shown};
+use metalens::language::words;
+use metalens_models::Vocabulary;
+
+use super::gallery::{Gallery, shown};
+use super::Body;
+use crate::tasks::{Group, Pool, Task};
+use crate::vocabulary::UNKNOWN;
+
+/// A task over the pictures of a gallery.
+pub struct Episode {
+    /// What the head adapts to.
+    pub support: Vec<Shown<f32>>,
+    /// Places of the support's pictures in the gallery, in the same order.
+    pub support_pictures: Vec<usize>,
+    /// New words, in the order of their slots.
+    pub new_words: Vec<String>,
+    /// What is asked.
+    pub query: Vec<Query>,
+}
+
+/// A picture that an adapted head is asked about.
+pub struct Query {
+    /// Its place in the gallery.
+    pub picture: usize,
+    /// What people said, the concept renamed.
+    pub references: Vec<String>,
+    /// Why it is in the task.
+    pub group: Group,
+}
+
+/// The words of a bundle that can be said.
+#[must_use]
+pub fn known_words(vocabulary: &Vocabulary) -> HashSet<String> {
+    let ids = (0..vocabulary.len() as u32).map(metalens_models::TokenId);
+    ids.filter(|&id| vocabulary.can_be_said(id)).filter_map(|id| vocabulary.word(id)).map(str::to_owned).collect()
+}
+
+/// Lays a task out. New words take slots in alphabetical order, as on the device.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn episode(
+    body: &Body,
+    gallery: &Gallery,
+    initialization: &Initialization<f32>,
+    task: &Task,
+    pool: &Pool,
+    known: &HashSet<String>,
+) -> anyhow::Result<Episode> {
+    let vocabulary = body.bundle().vocabulary()?;
+    let mut new_words = task.new_words(pool, known);
+    new_words.sort_unstable();
+    let first = initialization.head.words() as u32;
+    let slots: HashMap<&str, u32> = new_words.iter().map(String::as_str).zip(first..).collect();
+    let max_words = body.bundle().manifest().decoding.max_words;
+    let encode = |text: &str| -> Vec<u32> {
+        let id = |word: String| {
+            let known = known.contains(&word).then(|| vocabulary.id(&word)).flatten().map(|id| id.0);
+            known.or_else(|| slots.get(word.as_str()).copied()).unwrap_or(UNKNOWN)
+        };
+        words(text).into_iter().take(max_words).map(id).collect()
+    };
+    let samples: Vec<(usize, Vec<Vec<u32>>)> = task
+        .support
+        .iter()
+        .map(|sample| (sample.picture, task.texts(sample, pool).iter().map(|text| encode(text)).collect()))
+        .collect();
+    let query = task
+        .query
+        .iter()
+        .map(|sample| Query {
+            picture: sample.picture,
+            references: task.texts(sample, pool),
+            group: sample.group.clone(),
+        })
+        .collect();
+    Ok(Episode {
+        support: shown(body, gallery, initialization, &samples)?,
+        support_pictures: samples.iter().map(|(picture, _)| *picture).collect(),
+        new_words,
+        query,
+    })
+}

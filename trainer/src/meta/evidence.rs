@@ -1,0 +1,184 @@
+//! Learns how the evidence for a new word is weighed, and where a picture counts as in the support's place.
+//!
+//! The weights are a logistic regression over the query pictures of many tasks about other concepts: does a picture's captions
+//! say the new word? In every second task the concept's own word is withheld, so that the weights are also learned for words
+//! that name nothing known. The threshold is then chosen on the concepts of meta-validation.
+
+use std::collections::HashSet;
+
+use metalens::adaptation::{BARRED, Initialization, References};
+use metalens_models::Familiarity;
+use ndarray::{Array2, Axis};
+
+use super::episode::episode;
+use super::gallery::Gallery;
+use super::logistic::logistic;
+use super::Body;
+use crate::tasks::{Group, Pool, Sampler, Subject, Task, family};
+
+/// The most unrelated pictures, as a share, that may be said to show a new word: a little under what is striven for, since
+/// other concepts are chosen on than reported.
+const MOST_FALSE: f64 = 0.05;
+const RIDGE: f64 = 1.0;
+
+/// Where the tasks come from.
+pub struct Ground<'a> {
+    /// The body.
+    pub body: &'a Body,
+    /// All pictures of the pool, in its order.
+    pub gallery: &'a Gallery,
+    /// The pictures.
+    pub pool: &'a Pool<'a>,
+    /// Words that the bundle can say.
+    pub known: &'a HashSet<String>,
+}
+
+/// One query picture of a task.
+struct Asked {
+    features: [f64; 8],
+    shows: bool,
+    /// Whether the concept's own word was withheld.
+    withheld: bool,
+}
+
+/// How well a threshold separates.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Separation {
+    /// Pictures of the concept that are found, as a share.
+    pub recall: f64,
+    /// Unrelated pictures that are taken for it, as a share.
+    pub false_share: f64,
+    /// Harmonic mean of precision and recall.
+    pub f1: f64,
+}
+
+impl Separation {
+    /// Counts decisions; pairs are of whether the concept is there and whether it is said.
+    #[must_use]
+    pub fn of(decisions: &[(bool, bool)]) -> Self {
+        let count = |there: bool, said: bool| decisions.iter().filter(|d| **d == (there, said)).count() as f64;
+        let (hit, missed, wrong, right) =
+            (count(true, true), count(true, false), count(false, true), count(false, false));
+        Self {
+            recall: hit / (hit + missed).max(1.0),
+            false_share: wrong / (wrong + right).max(1.0),
+            f1: 2.0 * hit / (2.0 * hit + wrong + missed).max(1.0),
+        }
+    }
+}
+
+/// Learns the weights on `training` tasks and the threshold on `validation` tasks; returns the numbers with what they reach on
+/// `validation`, for names of known words and for words of which no known one is the name.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn learn_evidence(
+    ground: &Ground,
+    initialization: &Initialization<f32>,
+    training: (&Sampler, usize),
+    validation: (&Sampler, usize),
+) -> anyhow::Result<(Familiarity, [Separation; 2])> {
+    let mut settings = initialization.schedule.familiarity;
+    let asked = ask(ground, initialization, training)?;
+    let x = Array2::from_shape_fn((asked.len(), 8), |(i, j)| asked[i].features[j]);
+    let labels: Vec<bool> = asked.iter().map(|asked| asked.shows).collect();
+    let weights = logistic(&x, &labels, RIDGE);
+    settings.known = std::array::from_fn(|i| weights[i]);
+    settings.unknown = std::array::from_fn(|i| weights[4 + i]);
+
+    let asked = ask(ground, initialization, validation)?;
+    // A name for a known word and a word for something new have a threshold each.
+    let [known, unknown] = [false, true].map(|withheld| {
+        let scores: Vec<(f64, bool)> = asked
+            .iter()
+            .filter(|asked| asked.withheld == withheld)
+            .map(|asked| (asked.features.iter().zip(&weights).map(|(x, w)| x * w).sum(), asked.shows))
+            .collect();
+        best(&scores)
+    });
+    settings.known[3] -= known.0;
+    settings.unknown[3] -= unknown.0;
+    Ok((settings, [known.1, unknown.1]))
+}
+
+/// The threshold with the best F1 among those that say a word of few enough unrelated pictures.
+fn best(scores: &[(f64, bool)]) -> (f64, Separation) {
+    let at = |threshold: f64| {
+        Separation::of(&scores.iter().map(|&(score, shows)| (shows, score > threshold)).collect::<Vec<_>>())
+    };
+    let allowed = scores.iter().map(|(score, _)| *score).filter(|&t| at(t).false_share <= MOST_FALSE);
+    let threshold = allowed.max_by(|&a, &b| at(a).f1.total_cmp(&at(b).f1)).unwrap_or(0.0);
+    (threshold, at(threshold))
+}
+
+fn ask(
+    ground: &Ground,
+    initialization: &Initialization<f32>,
+    (sampler, count): (&Sampler, usize),
+) -> anyhow::Result<Vec<Asked>> {
+    let vocabulary = ground.body.bundle().vocabulary()?;
+    let bar = indicatif::ProgressBar::new(count as u64).with_style(super::bar_style("tasks weighed"));
+    let mut all = Vec::new();
+    for number in 0..count {
+        let task: Task = sampler.task(number);
+        let mut start = initialization.clone();
+        if let (1, Subject::NewWord { concept, .. }) = (number % 2, &task.subject) {
+            let key = family(concept);
+            for id in 0..start.head.words() {
+                let word = vocabulary.word(metalens_models::TokenId(id as u32)).unwrap_or_default();
+                if family(word) == key {
+                    start.head.bias_2[id] = BARRED as f32;
+                }
+            }
+        }
+        let episode = episode(ground.body, ground.gallery, &start, &task, ground.pool, ground.known)?;
+        let familiarity = start.calibrate(&episode.support, episode.new_words.len()).familiarity;
+        // A support caption may hold other words that the vocabulary lacks.
+        let nonce = match &task.subject {
+            Subject::NewWord { nonce, .. } => episode.new_words.iter().position(|word| word == nonce),
+            Subject::NewDomain { .. } => None,
+        };
+        let Some(word) = nonce.map(|place| &familiarity.words[place]) else { continue };
+        let c = f64::from(word.concentration());
+        for query in &episode.query {
+            let observation = ground.gallery.observe(&initialization.head, &start.references, query.picture);
+            let features = word.features(&start.references, &observation).map(f64::from);
+            all.push(Asked {
+                features: std::array::from_fn(|i| {
+                    if i < 4 { c * features[i] } else { (1.0 - c) * features[i - 4] }
+                }),
+                shows: query.group == Group::Concept,
+                withheld: number % 2 == 1,
+            });
+        }
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(all)
+}
+
+/// Learns slope and threshold of a place from the nearness of pictures inside and outside.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn learn_place(inside: &[f64], outside: &[f64], settings: &mut Familiarity) {
+    let count = inside.len() + outside.len();
+    let all: Vec<f64> = inside.iter().chain(outside).copied().collect();
+    let x = Array2::from_shape_fn((count, 2), |(i, j)| if j == 0 { all[i] } else { 1.0 });
+    let labels: Vec<bool> = (0..count).map(|i| i < inside.len()).collect();
+    let weights = logistic(&x, &labels, RIDGE);
+    settings.slope = weights[0];
+    settings.threshold = -weights[1] / weights[0];
+}
+
+/// How near pictures are to a support set, in standard deviations of ordinary pictures.
+#[must_use]
+pub fn nearness(
+    references: &References<f32>,
+    familiarity: &metalens::adaptation::Familiarity<f32>,
+    pooled: &[ndarray::Array1<f32>],
+) -> Vec<f64> {
+    let of = |pooled: &ndarray::Array1<f32>| f64::from(familiarity.near(references, &pooled.view()));
+    debug_assert!(familiarity.support.len_of(Axis(0)) > 0);
+    pooled.iter().map(of).collect()
+}

@@ -1,0 +1,261 @@
+//! Ways to adapt to a support set: what meta-test compares.
+
+use std::fmt;
+
+use metalens::adaptation::{Calibrated, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens};
+use metalens_models::MemoryBlend;
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
+
+use super::body::Length;
+use super::episode::Episode;
+use super::gallery::{Gallery, most_probable};
+use super::Body;
+use crate::vocabulary::END;
+
+/// A way to adapt.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Method {
+    /// No adaptation.
+    Before,
+    /// The caption of the support picture that is most alike.
+    Nearest,
+    /// The initialization blended with the memory, for every picture and without a step.
+    Memory(MemoryBlend),
+    /// Adam on all of the head's numbers (Kingma and Ba 2015), new rows starting as calibration starts them.
+    FineTuned {
+        /// Steps.
+        steps: usize,
+        /// Learning rate.
+        rate: f32,
+    },
+    /// Calibration, as the device does it.
+    Calibrated,
+    /// Calibration with so many steps in the place of the bundle's own; further ones repeat the last step's sizes.
+    Steps(usize),
+}
+
+impl fmt::Display for Method {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Before => f.write_str("before"),
+            Self::Nearest => f.write_str("nearest"),
+            Self::Memory(blend) => write!(f, "memory (share {}, temperature {})", blend.share, blend.temperature),
+            Self::FineTuned { steps, rate } => write!(f, "pretrained, Adam {rate}, {steps} steps"),
+            Self::Calibrated => f.write_str("calibrated"),
+            Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
+        }
+    }
+}
+
+/// What a method is tried with.
+pub struct Trial<'a> {
+    /// The body.
+    pub body: &'a Body,
+    /// All pictures.
+    pub gallery: &'a Gallery,
+    /// The bundle's.
+    pub initialization: &'a Initialization<f32>,
+    /// What it knows.
+    pub words: &'a [String],
+}
+
+impl Trial<'_> {
+    /// Captions `pictures` after adapting to an episode's support.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn say(&self, method: Method, episode: &Episode, pictures: &[usize]) -> anyhow::Result<Vec<String>> {
+        let new_words = episode.new_words.len();
+        let initialization = self.initialization;
+        match method {
+            Method::Before => Ok(pictures
+                .iter()
+                .map(|&picture| self.text(&self.gallery.base[picture].words, &episode.new_words))
+                .collect()),
+            Method::Nearest => Ok(self.nearest(episode, pictures)),
+            Method::Memory(blend) => {
+                let mut still = initialization.clone();
+                still.schedule.steps = 0;
+                let calibrated = still.calibrate(&episode.support, new_words);
+                let head = &initialization.head;
+                let cosines: Vec<Array1<f32>> = self.cosines(&calibrated, pictures);
+                self.speak(pictures, &episode.new_words, |z, places, _| {
+                    remembered(head, &calibrated.memory, blend, z, places, &cosines, new_words)
+                })
+            }
+            Method::FineTuned { steps, rate } => {
+                let mut still = initialization.clone();
+                still.schedule.steps = 0;
+                let start = still.calibrate(&episode.support, new_words).head.into_head();
+                let tuned = fine_tune(start, &tokens(episode), steps, rate);
+                self.speak(pictures, &episode.new_words, |z, _, _| tuned.logits(z))
+            }
+            Method::Calibrated => self.calibrated(initialization, episode, pictures),
+            Method::Steps(steps) => {
+                let mut other = initialization.clone();
+                let last = other.schedule.alpha.last().copied().unwrap_or_default();
+                other.schedule.alpha.resize(steps.max(other.schedule.alpha.len()), last);
+                other.schedule.steps = steps;
+                self.calibrated(&other, episode, pictures)
+            }
+        }
+    }
+
+    /// The gates of pictures after calibration.
+    #[must_use]
+    pub fn gates<H: Logits<f32>>(
+        &self,
+        initialization: &Initialization<f32>,
+        calibrated: &Calibrated<f32, H>,
+        pictures: &[usize],
+    ) -> Vec<Gate<f32>> {
+        let of = |&picture: &usize| {
+            let Initialization { head, references, .. } = self.initialization;
+            initialization.gate(calibrated, &self.gallery.observe(head, references, picture))
+        };
+        pictures.iter().map(of).collect()
+    }
+
+    fn calibrated(
+        &self,
+        initialization: &Initialization<f32>,
+        episode: &Episode,
+        pictures: &[usize],
+    ) -> anyhow::Result<Vec<String>> {
+        let calibrated = initialization.calibrate(&episode.support, episode.new_words.len()).finish();
+        let gates = self.gates(initialization, &calibrated, pictures);
+        self.speak(pictures, &episode.new_words, |z, places, already| {
+            let asked: Vec<Row<f32>> =
+                places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();
+            initialization.probabilities(&calibrated, z, &asked)
+        })
+    }
+
+    fn cosines<H>(&self, calibrated: &Calibrated<f32, H>, pictures: &[usize]) -> Vec<Array1<f32>> {
+        let references = &self.initialization.references;
+        let of = |&picture: &usize| {
+            let tokens = self.gallery.encodings.view(picture, references.width());
+            let pooled = tokens.mean_axis(Axis(0)).expect("there are positions");
+            calibrated.familiarity.support.dot(&references.direction(&pooled.view()))
+        };
+        pictures.iter().map(of).collect()
+    }
+
+    fn nearest(&self, episode: &Episode, pictures: &[usize]) -> Vec<String> {
+        let references = &self.initialization.references;
+        let direction = |picture: usize| {
+            let tokens = self.gallery.encodings.view(picture, references.width());
+            references.direction(&tokens.mean_axis(Axis(0)).expect("there are positions").view())
+        };
+        let support: Vec<Array1<f32>> = episode.support_pictures.iter().map(|&picture| direction(picture)).collect();
+        let said = |&picture: &usize| {
+            let own = direction(picture);
+            let best = (0..support.len())
+                .max_by(|&a, &b| own.dot(&support[a]).total_cmp(&own.dot(&support[b])))
+                .unwrap_or_default();
+            let words: Vec<u32> = episode.support[best].captions[0].targets.iter().map(|&word| word as u32).collect();
+            self.text(&words, &episode.new_words)
+        };
+        pictures.iter().map(said).collect()
+    }
+
+    /// Greedy captions. `score` is given z `[rows, feature]`, each row's place in `pictures`, and by place the new words that
+    /// stand in the caption so far.
+    fn speak(
+        &self,
+        pictures: &[usize],
+        new_words: &[String],
+        mut score: impl FnMut(&ArrayView2<f32>, &[usize], &[Vec<usize>]) -> Array2<f32>,
+    ) -> anyhow::Result<Vec<String>> {
+        let known = self.initialization.head.words();
+        let mut already = vec![Vec::new(); pictures.len()];
+        let max_words = self.body.bundle().manifest().decoding.max_words;
+        let said = self.body.say(&self.gallery.encodings, pictures, max_words, |z, places, length: Length| {
+            let chosen = most_probable(&score(z, places, &already).view(), length);
+            for (&word, &place) in chosen.iter().zip(places) {
+                if word as usize >= known {
+                    already[place].push(word as usize - known);
+                }
+            }
+            chosen
+        })?;
+        Ok(said.iter().map(|said| self.text(&said.words, new_words)).collect())
+    }
+
+    fn text(&self, words: &[u32], new_words: &[String]) -> String {
+        let known = self.initialization.head.words();
+        let spell = |&word: &u32| match (word as usize).checked_sub(known) {
+            None => self.words[word as usize].as_str(),
+            Some(new) => new_words.get(new).map_or("", String::as_str),
+        };
+        words.iter().filter(|word| **word != END).map(spell).collect::<Vec<_>>().join(" ")
+    }
+}
+
+fn remembered(
+    head: &Head<f32>,
+    memory: &Memory<f32>,
+    blend: MemoryBlend,
+    z: &ArrayView2<f32>,
+    places: &[usize],
+    cosines: &[Array1<f32>],
+    new_words: usize,
+) -> Array2<f32> {
+    let share = blend.share as f32;
+    let mut all = Array2::zeros((z.nrows(), head.words() + new_words));
+    all.slice_mut(s![.., ..head.words()]).assign(&(head.probabilities(z) * (1.0 - share)));
+    let cosines: Vec<_> = places.iter().map(|&place| cosines[place].view()).collect();
+    for (mut row, recalled) in all.rows_mut().into_iter().zip(memory.recall(z, &cosines, blend).rows()) {
+        for (&word, p) in memory.words.iter().zip(recalled) {
+            row[word] += share * p;
+        }
+    }
+    all
+}
+
+/// All tokens of a support set, weighing the same.
+fn tokens(episode: &Episode) -> Tokens<f32> {
+    let captions = || episode.support.iter().flat_map(|shown| &shown.captions);
+    let views: Vec<ArrayView2<f32>> = captions().map(|caption| caption.z.view()).collect();
+    let targets: Vec<usize> = captions().flat_map(|caption| caption.targets.iter().copied()).collect();
+    let weights = Array1::from_elem(targets.len(), 1.0 / targets.len() as f32);
+    Tokens { z: concatenate(Axis(0), &views).expect("z have one width"), targets, weights }
+}
+
+const BETA_1: f32 = 0.9;
+const BETA_2: f32 = 0.999;
+const EPSILON: f32 = 1e-8;
+
+/// Adam (Kingma and Ba 2015, algorithm 1) on the whole support.
+fn fine_tune(mut head: Head<f32>, support: &Tokens<f32>, steps: usize, rate: f32) -> Head<f32> {
+    let mut moments: Vec<[Vec<f32>; 2]> = Vec::new();
+    for step in 1..=steps as i32 {
+        let (_, Gradient { weight_1, bias_1, weight_2, bias_2 }) = head.gradient(support);
+        let gradients = [
+            weight_1.iter().copied().collect::<Vec<f32>>(),
+            bias_1.to_vec(),
+            weight_2.iter().copied().collect(),
+            bias_2.to_vec(),
+        ];
+        let scale = rate * (1.0 - BETA_2.powi(step)).sqrt() / (1.0 - BETA_1.powi(step));
+        let slots = [
+            head.weight_1.as_slice_mut(),
+            head.bias_1.as_slice_mut(),
+            head.weight_2.as_slice_mut(),
+            head.bias_2.as_slice_mut(),
+        ];
+        for (place, (slot, gradient)) in slots.into_iter().zip(gradients).enumerate() {
+            let slot = slot.expect("a head's arrays are row-major");
+            if moments.len() <= place {
+                moments.push([vec![0.0; slot.len()], vec![0.0; slot.len()]]);
+            }
+            let [first, second] = &mut moments[place];
+            for (((x, m), v), g) in slot.iter_mut().zip(first).zip(second).zip(gradient) {
+                *m = BETA_1 * *m + (1.0 - BETA_1) * g;
+                *v = BETA_2 * *v + (1.0 - BETA_2) * g * g;
+                *x -= scale * *m / (v.sqrt() + EPSILON);
+            }
+        }
+    }
+    head
+}

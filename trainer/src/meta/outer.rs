@@ -1,0 +1,281 @@
+//! The outer loop: the head's initialization, step sizes and damping, learned through the inner loop.
+//!
+//! ```text
+//! min over theta_0, alpha, damping of   mean over tasks of  L_query(blend(theta_T))  +  L_head L_query(theta_T)
+//!                                       + KL(pre-trained head || theta_0) on ordinary captions
+//! ```
+//!
+//! with L_query the mean loss per token of the query's captions, under the blend with the memory that the device uses. The last
+//! term keeps captions before calibration as they were.
+
+use candle_core::{DType, Device, Result, Tensor, Var};
+use metalens::adaptation;
+use metalens_models::{InnerLoop, MemoryBlend};
+use ndarray::{Array1, Array2};
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use super::head::{Head, Order, StepSizes, Tokens, log_softmax, with_constant};
+use crate::optimiser::{AdamW, Rates};
+
+/// How the outer loop learns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Algorithm {
+    /// Exact second order (Finn et al. 2017).
+    Maml,
+    /// First order (Finn et al. 2017, section 5.2).
+    Fomaml,
+    /// The mean of the adapted parameters (Nichol et al. 2018, algorithm 1).
+    Reptile,
+}
+
+/// One task, ready for the outer loop.
+pub struct Lesson {
+    /// z of the support `[tokens, feature]`.
+    pub support: Array2<f32>,
+    /// Words of the support.
+    pub support_targets: Vec<usize>,
+    /// How much each token of the support counts; sums to one.
+    pub support_weights: Array1<f32>,
+    /// m `[new words, words]`.
+    pub mixtures: Array2<f32>,
+    /// z of the query.
+    pub query: Array2<f32>,
+    /// Words of the query; those that have no row are left out by whoever makes the lesson.
+    pub query_targets: Vec<usize>,
+    /// The memory's probability of each word of the query.
+    pub recalled: Array1<f32>,
+}
+
+/// What the outer loop learns.
+pub struct Learned {
+    head: [Var; 2],
+    /// log alpha `[steps, 2]`.
+    alpha: Var,
+    /// log damping of the second layer.
+    damping: Option<Var>,
+    optimisers: [AdamW; 2],
+    reference: Head,
+    blend: MemoryBlend,
+    pools: Vec<ThreadPool>,
+}
+
+/// Share of the loss without the memory.
+const HEAD_ALONE: f64 = 0.3;
+/// Step size of Reptile's outer step.
+const REPTILE: f64 = 0.1;
+
+impl Learned {
+    /// Starts from a pre-trained head and the schedule's numbers.
+    ///
+    /// # Errors
+    /// When the device refuses an allocation.
+    pub fn new(head: &adaptation::Head<f32>, schedule: &InnerLoop) -> anyhow::Result<Self> {
+        let start = tensors(head)?;
+        let vars = [Var::from_tensor(&start.first)?, Var::from_tensor(&start.second)?];
+        let log = |x: f64| x.max(1e-6).ln() as f32;
+        let alpha: Vec<f32> = schedule.alpha.iter().flatten().map(|&alpha| log(alpha)).collect();
+        let alpha = Var::from_tensor(&Tensor::from_vec(alpha, (schedule.alpha.len(), 2), &Device::Cpu)?)?;
+        let damping = match schedule.damping {
+            Some(damping) => Some(Var::from_tensor(&Tensor::new(log(damping), &Device::Cpu)?)?),
+            None => None,
+        };
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let pools = (0..cores)
+            .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
+            .collect::<std::result::Result<_, _>>()?;
+        let numbers = std::iter::once(&alpha).chain(&damping);
+        let optimisers = [AdamW::new(vars.iter())?, AdamW::new(numbers)?];
+        Ok(Self {
+            optimisers,
+            head: vars,
+            alpha,
+            damping,
+            reference: Head { first: start.first, second: start.second },
+            blend: schedule.memory,
+            pools,
+        })
+    }
+
+    fn start(&self) -> Head {
+        Head { first: self.head[0].as_tensor().clone(), second: self.head[1].as_tensor().clone() }
+    }
+
+    fn sizes(&self) -> Result<StepSizes> {
+        let alpha = self.alpha.exp()?;
+        let alpha = (0..alpha.dim(0)?)
+            .map(|step| {
+                let row = alpha.get(step)?;
+                Ok([row.get(0)?, row.get(1)?])
+            })
+            .collect::<Result<_>>()?;
+        let damping = self.damping.as_ref().map(|damping| damping.exp()).transpose()?;
+        Ok(StepSizes { alpha, damping })
+    }
+
+    /// The query's loss of one lesson, and the adapted head.
+    fn loss(&self, lesson: &Lesson, order: Order) -> Result<(Tensor, Head)> {
+        let start = self.start();
+        let mixtures = tensor(&lesson.mixtures)?;
+        let rows = mixtures.matmul(&start.second)?;
+        let start = Head { first: start.first, second: Tensor::cat(&[&start.second, &rows], 0)? };
+        let words = start.second.dim(0)?;
+        let support = Tokens {
+            z: with_constant(&tensor(&lesson.support)?)?,
+            targets: one_hot(&lesson.support_targets, words)?,
+            weights: Tensor::from_vec(
+                lesson.support_weights.to_vec(),
+                (lesson.support_weights.len(), 1),
+                &Device::Cpu,
+            )?,
+        };
+        let adapted = start.adapt(&support, &self.sizes()?, order)?;
+        let count = lesson.query_targets.len();
+        let log_p = log_softmax(&adapted.logits(&with_constant(&tensor(&lesson.query)?)?)?)?;
+        let targets: Vec<u32> = lesson.query_targets.iter().map(|&word| word as u32).collect();
+        let log_p = log_p.gather(&Tensor::from_vec(targets, (count, 1), &Device::Cpu)?, 1)?.squeeze(1)?;
+        let share = self.blend.share;
+        let recalled = Tensor::from_vec(lesson.recalled.to_vec(), count, &Device::Cpu)?;
+        let blended = ((log_p.exp()? * (1.0 - share))? + (recalled * share)?)?;
+        let blended = (blended + 1e-9)?.log()?;
+        let loss = (blended.mean_all()? + (log_p.mean_all()? * HEAD_ALONE)?)?.neg()?;
+        Ok((loss, adapted))
+    }
+
+    /// One outer step on a meta-batch; `ordinary` is z of ordinary captions `[tokens, feature]`. Returns the mean query loss.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn step(
+        &mut self,
+        lessons: &[Lesson],
+        ordinary: &Array2<f32>,
+        algorithm: Algorithm,
+        rates: [f64; 2],
+    ) -> anyhow::Result<f64> {
+        let order = if algorithm == Algorithm::Fomaml { Order::First } else { Order::Second };
+        let pools = &self.pools;
+        let this = &*self;
+        let work = |lesson: &Lesson| -> Result<(f64, Vec<Vec<f32>>)> {
+            let (loss, adapted) = this.loss(lesson, order)?;
+            let value = f64::from(loss.to_scalar::<f32>()?);
+            if algorithm == Algorithm::Reptile {
+                let known = this.head[1].dim(0)?;
+                let toward = |start: &Var, end: &Tensor| (start.as_tensor() - end)?.flatten_all()?.to_vec1();
+                let second = adapted.second.narrow(0, 0, known)?;
+                return Ok((value, vec![toward(&this.head[0], &adapted.first)?, toward(&this.head[1], &second)?]));
+            }
+            let gradients = loss.backward()?;
+            let flat = |var: &Var| match gradients.get(var) {
+                Some(gradient) => gradient.flatten_all()?.to_vec1(),
+                None => Ok(vec![0.0; var.elem_count()]),
+            };
+            Ok((value, this.variables().map(flat).collect::<Result<_>>()?))
+        };
+        let work = &work;
+        let parts = std::thread::scope(|scope| {
+            let workers: Vec<_> = lessons
+                .iter()
+                .enumerate()
+                .map(|(place, lesson)| {
+                    let pool = &pools[place % pools.len()];
+                    scope.spawn(move || pool.install(|| work(lesson)))
+                })
+                .collect();
+            workers
+                .into_iter()
+                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+                .collect::<Result<Vec<_>>>()
+        })?;
+        let count = parts.len() as f32;
+        let mut gradients: Vec<Vec<f32>> = Vec::new();
+        let mut loss = 0.0;
+        for (value, part) in parts {
+            loss += value / f64::from(count);
+            if gradients.is_empty() {
+                gradients = part.iter().map(|g| vec![0.0; g.len()]).collect();
+            }
+            for (sum, part) in gradients.iter_mut().zip(part) {
+                sum.iter_mut().zip(part).for_each(|(sum, g)| *sum += g / count);
+            }
+        }
+        if algorithm == Algorithm::Reptile {
+            for (var, step) in self.head.iter().zip(&gradients) {
+                let step = Tensor::from_slice(step, var.shape(), &Device::Cpu)?;
+                var.set(&(var.as_tensor() - (step * REPTILE)?)?)?;
+            }
+            return Ok(loss);
+        }
+        for (gradient, extra) in gradients.iter_mut().zip(self.kept(ordinary)?) {
+            gradient.iter_mut().zip(extra).for_each(|(sum, g)| *sum += g);
+        }
+        let rates = rates.map(|learning_rate| Rates { learning_rate, weight_decay: 0.0, clip: 1.0, average: 0.0 });
+        let numbers = gradients.split_off(2);
+        self.optimisers[0].step(self.head.iter(), &gradients, rates[0])?;
+        self.optimisers[1].step(std::iter::once(&self.alpha).chain(&self.damping), &numbers, rates[1])?;
+        Ok(loss)
+    }
+
+    fn variables(&self) -> impl Iterator<Item = &Var> {
+        self.head.iter().chain(std::iter::once(&self.alpha)).chain(&self.damping)
+    }
+
+    /// The gradient of the divergence from the pre-trained head on ordinary captions.
+    fn kept(&self, ordinary: &Array2<f32>) -> Result<Vec<Vec<f32>>> {
+        let z = with_constant(&tensor(ordinary)?)?;
+        let before = log_softmax(&self.reference.logits(&z)?)?;
+        let now = log_softmax(&self.start().logits(&z)?)?;
+        let divergence = ((before.exp()? * (&before - now)?)?.sum_all()? / z.dim(0)? as f64)?;
+        let gradients = divergence.backward()?;
+        let flat = |var: &Var| match gradients.get(var) {
+            Some(gradient) => gradient.flatten_all()?.to_vec1(),
+            None => Ok(vec![0.0; var.elem_count()]),
+        };
+        self.head.iter().map(flat).collect()
+    }
+
+    /// The head and the schedule as they are now.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn finish(&self, schedule: &InnerLoop) -> anyhow::Result<(adaptation::Head<f32>, InnerLoop)> {
+        let split = |var: &Var| -> anyhow::Result<(Array2<f32>, Array1<f32>)> {
+            let (rows, columns) = var.dims2()?;
+            let all = Array2::from_shape_vec((rows, columns), var.flatten_all()?.to_vec1()?)?;
+            let last = columns - 1;
+            Ok((all.slice(ndarray::s![.., ..last]).to_owned(), all.column(last).to_owned()))
+        };
+        let ((weight_1, bias_1), (weight_2, bias_2)) = (split(&self.head[0])?, split(&self.head[1])?);
+        let alpha: Vec<f32> = self.alpha.exp()?.flatten_all()?.to_vec1()?;
+        let damping = match &self.damping {
+            Some(damping) => Some(f64::from(damping.exp()?.to_scalar::<f32>()?)),
+            None => None,
+        };
+        let schedule = InnerLoop {
+            alpha: alpha.chunks_exact(2).map(|pair| [f64::from(pair[0]), f64::from(pair[1])]).collect(),
+            damping,
+            ..schedule.clone()
+        };
+        Ok((adaptation::Head { weight_1, bias_1, weight_2, bias_2 }, schedule))
+    }
+}
+
+fn tensors(head: &adaptation::Head<f32>) -> Result<Head> {
+    let join = |weight: &Array2<f32>, bias: &Array1<f32>| {
+        let bias = Tensor::from_vec(bias.to_vec(), (bias.len(), 1), &Device::Cpu)?;
+        Tensor::cat(&[&tensor(weight)?, &bias], 1)
+    };
+    Ok(Head { first: join(&head.weight_1, &head.bias_1)?, second: join(&head.weight_2, &head.bias_2)? })
+}
+
+fn tensor(x: &Array2<f32>) -> Result<Tensor> {
+    Tensor::from_vec(x.iter().copied().collect(), x.dim(), &Device::Cpu)
+}
+
+fn one_hot(targets: &[usize], words: usize) -> Result<Tensor> {
+    let mut rows = vec![0.0_f32; targets.len() * words];
+    for (row, &target) in targets.iter().enumerate() {
+        rows[row * words + target] = 1.0;
+    }
+    Tensor::from_vec(rows, (targets.len(), words), &Device::Cpu)?.to_dtype(DType::F32)
+}

@@ -1,0 +1,215 @@
+//! The protocols of meta-test: how well methods adapt to tasks that they have never seen.
+
+use std::collections::BTreeMap;
+
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::Serialize;
+
+use super::episode::{Episode, episode, known_words};
+use super::evidence::Separation;
+use super::gallery::Gallery;
+use super::method::{Method, Trial};
+use super::Body;
+use crate::score::{self, Sample};
+use crate::tasks::{Group, Pool, Subject, Task};
+
+/// A mean over tasks with its 95 % bootstrap interval over tasks (Efron 1979).
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Estimate {
+    /// Over all tasks.
+    pub mean: f64,
+    /// 2.5 and 97.5 percentiles of resampled means.
+    pub interval: [f64; 2],
+}
+
+/// What a method reaches.
+#[derive(Clone, Debug, Serialize)]
+pub struct Reached {
+    /// The method, for people.
+    pub method: String,
+    /// Its figures by name: `f1`, `recall`, `false` of naming, pooled over tasks, for new words; `cider` for new domains; and
+    /// `generic`, the CIDEr of ordinary pictures as a share of that before.
+    pub figures: BTreeMap<String, Estimate>,
+    /// Captions of the first tasks' queries.
+    #[serde(skip)]
+    pub examples: Vec<Vec<String>>,
+}
+
+/// How tasks are tried.
+pub struct Protocol<'a> {
+    /// The body.
+    pub body: &'a Body,
+    /// All pictures of the pool, in its order, then the ordinary ones.
+    pub gallery: &'a Gallery,
+    /// The pictures.
+    pub pool: &'a Pool<'a>,
+    /// The tasks.
+    pub tasks: &'a [Task],
+    /// Ordinary pictures: their places in the gallery and what people said of them.
+    pub ordinary: &'a [(usize, Vec<String>)],
+    /// Tasks after which ordinary pictures are captioned.
+    pub ordinary_tasks: usize,
+}
+
+const RESAMPLES: usize = 1000;
+/// Tasks whose captions are kept to be shown.
+const SHOWN: usize = 6;
+
+impl Protocol<'_> {
+    /// Tries methods on all tasks. `progress` is called after each task and method.
+    ///
+    /// # Errors
+    /// When shapes do not fit or a task has no scorable caption.
+    pub fn run(
+        &self,
+        initialization: &metalens::adaptation::Initialization<f32>,
+        methods: &[Method],
+        mut progress: impl FnMut() -> anyhow::Result<()>,
+    ) -> anyhow::Result<Vec<Reached>> {
+        let vocabulary = self.body.bundle().vocabulary()?;
+        let known = known_words(&vocabulary);
+        let words: Vec<String> = (0..initialization.head.words() as u32)
+            .map(|id| vocabulary.word(metalens_models::TokenId(id)).unwrap_or_default().to_owned())
+            .collect();
+        let trial = Trial { body: self.body, gallery: self.gallery, initialization, words: &words };
+        let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
+        for (place, task) in self.tasks.iter().enumerate() {
+            let episode = episode(self.body, self.gallery, initialization, task, self.pool, &known)?;
+            for (method, results) in methods.iter().zip(&mut results) {
+                results.push(self.try_one(&trial, *method, task, &episode, place)?);
+                progress()?;
+            }
+        }
+        Ok(methods.iter().zip(results).map(|(method, outcomes)| reached(*method, outcomes)).collect())
+    }
+
+    fn try_one(
+        &self,
+        trial: &Trial,
+        method: Method,
+        task: &Task,
+        episode: &Episode,
+        place: usize,
+    ) -> anyhow::Result<Outcome> {
+        let pictures: Vec<usize> = episode.query.iter().map(|query| query.picture).collect();
+        let said = trial.say(method, episode, &pictures)?;
+        let decisions = match &task.subject {
+            Subject::NewDomain { .. } => Vec::new(),
+            Subject::NewWord { nonce, .. } => {
+                let names = |caption: &String| caption.split(' ').any(|word| word == nonce);
+                let there = episode.query.iter().map(|query| query.group == Group::Concept);
+                there.zip(said.iter().map(names)).collect()
+            }
+        };
+        let samples: Vec<Sample> = said
+            .iter()
+            .zip(&episode.query)
+            .map(|(caption, query)| Sample { hypothesis: caption.clone(), references: query.references.clone() })
+            .collect();
+        let cider = score::score(&samples)?.cider;
+        let mut generic = None;
+        if place < self.ordinary_tasks && !self.ordinary.is_empty() {
+            let places: Vec<usize> = self.ordinary.iter().map(|(place, _)| *place).collect();
+            let cider = |method| -> anyhow::Result<f64> {
+                let said = trial.say(method, episode, &places)?;
+                let samples: Vec<Sample> = said
+                    .into_iter()
+                    .zip(self.ordinary)
+                    .map(|(hypothesis, (_, captions))| Sample {
+                        hypothesis,
+                        references: captions.iter().map(|text| task.subject.rename(text)).collect(),
+                    })
+                    .collect();
+                Ok(score::score(&samples)?.cider)
+            };
+            // The base model cannot say the new word: it is not blamed for the concept's own.
+            let before = self.before(trial)?;
+            generic = Some(cider(method)? / before);
+        }
+        Ok(Outcome { decisions, cider, generic, said })
+    }
+
+    /// CIDEr of ordinary pictures before calibration, as people captioned them.
+    fn before(&self, trial: &Trial) -> anyhow::Result<f64> {
+        let samples: Vec<Sample> = self
+            .ordinary
+            .iter()
+            .map(|(place, captions)| Sample {
+                hypothesis: self.gallery.base[*place]
+                    .words
+                    .iter()
+                    .map(|&word| trial.words[word as usize].as_str())
+                    .collect::<Vec<_>>()
+                    .join(" "),
+                references: captions.iter().map(|text| metalens::language::words(text).join(" ")).collect(),
+            })
+            .collect();
+        Ok(score::score(&samples)?.cider)
+    }
+}
+
+struct Outcome {
+    decisions: Vec<(bool, bool)>,
+    cider: f64,
+    generic: Option<f64>,
+    said: Vec<String>,
+}
+
+fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
+    let mut figures = BTreeMap::new();
+    figures.insert("cider".to_owned(), estimate(&outcomes, |some| mean(some.iter().map(|o| o.cider))));
+    if outcomes.iter().any(|outcome| !outcome.decisions.is_empty()) {
+        let pooled = |some: &[&Outcome]| {
+            let all: Vec<(bool, bool)> = some.iter().flat_map(|o| o.decisions.iter().copied()).collect();
+            Separation::of(&all)
+        };
+        figures.insert("f1".to_owned(), estimate(&outcomes, |some| pooled(some).f1));
+        figures.insert("recall".to_owned(), estimate(&outcomes, |some| pooled(some).recall));
+        figures.insert("false".to_owned(), estimate(&outcomes, |some| pooled(some).false_share));
+    }
+    let generic: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.generic).collect();
+    if !generic.is_empty() {
+        figures.insert("generic".to_owned(), estimate(&generic, |some| mean(some.iter().map(|x| **x))));
+    }
+    let examples = outcomes.into_iter().take(SHOWN).map(|outcome| outcome.said).collect();
+    Reached { method: method.to_string(), figures, examples }
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len().max(1) as f64;
+    values.sum::<f64>() / count
+}
+
+fn estimate<T>(all: &[T], figure: impl Fn(&[&T]) -> f64) -> Estimate {
+    let mut rng = ChaCha8Rng::seed_from_u64(0);
+    let mut resampled: Vec<f64> = (0..RESAMPLES)
+        .map(|_| figure(&(0..all.len()).map(|_| &all[rng.random_range(0..all.len())]).collect::<Vec<_>>()))
+        .collect();
+    resampled.sort_by(f64::total_cmp);
+    let at = |share: f64| resampled[((RESAMPLES - 1) as f64 * share).round() as usize];
+    Estimate { mean: figure(&all.iter().collect::<Vec<_>>()), interval: [at(0.025), at(0.975)] }
+}
+
+/// The figures as a table, a method a line.
+#[must_use]
+pub fn table(reached: &[Reached]) -> String {
+    let names: Vec<&String> = reached.first().map(|first| first.figures.keys().collect()).unwrap_or_default();
+    let width = reached.iter().map(|reached| reached.method.len()).max().unwrap_or_default();
+    let mut text = format!("{:width$}", "");
+    for name in &names {
+        text += &format!("  {name:>19}");
+    }
+    for Reached { method, figures, .. } in reached {
+        text += &format!("\n{method:width$}");
+        for name in &names {
+            match figures.get(*name) {
+                Some(Estimate { mean, interval: [low, high] }) => {
+                    text += &format!("  {mean:.3} [{low:.3} {high:.3}]");
+                }
+                None => text += &format!("  {:>19}", "-"),
+            }
+        }
+    }
+    text
+}
