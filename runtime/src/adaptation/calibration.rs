@@ -114,7 +114,7 @@ impl<T: Real> Initialization<T> {
             .flat_map(|(picture, shown)| shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture)))
             .collect();
         Calibrated {
-            memory: Memory::new(&tokens.z, self.references.scale(), tokens.targets.clone(), pictures),
+            memory: Memory::new(&tokens.z, tokens.targets.clone(), pictures),
             head: adapt(start, &tokens, &self.schedule_for(&familiarity)),
             familiarity,
             new_words,

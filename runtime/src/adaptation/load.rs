@@ -3,7 +3,6 @@
 //! ```text
 //! references.pooled  [references, token]       pooled visual vectors of ordinary pictures
 //! references.detections [references, detected] what the detectors make of them
-//! references.scale   [feature]                 spread of each number of z over ordinary captions
 //! references.said    [words]                   how probably each known word is said of an ordinary picture
 //! detectors.words    u32[detected]             the words that have detectors
 //! detectors.weight   [detected, 3 token + 1]   [A b G M] of `References`
@@ -33,8 +32,6 @@ pub mod tensor {
     pub const WEIGHT: &str = "detectors.weight";
     /// `[references, detected]`.
     pub const DETECTIONS: &str = "references.detections";
-    /// `[feature]`.
-    pub const SCALE: &str = "references.scale";
 }
 
 impl Head<f32> {
@@ -116,7 +113,6 @@ impl Initialization<f32> {
             detected: vector(tensor::WORDS)?.iter().map(|&word| word as usize).collect(),
             detectors: matrix(tensor::WEIGHT)?,
             detections: matrix(tensor::DETECTIONS)?,
-            scale: vector(tensor::SCALE)?,
         };
         let (words, token) = (head.words(), manifest.shapes.token);
         let fits = parts.pooled.ncols() == token
@@ -125,8 +121,6 @@ impl Initialization<f32> {
             && parts.detectors.ncols() == 3 * token + 1
             && parts.detectors.nrows() == parts.detected.len()
             && parts.detections.dim() == (parts.pooled.nrows(), parts.detected.len())
-            && parts.scale.len() == manifest.shapes.feature
-            && parts.scale.iter().all(|scale| *scale > 0.0)
             && parts.detected.iter().all(|&word| word < words);
         if !fits {
             return Err(wrong("its tensors contradict each other or the manifest's shapes".to_owned()).into());

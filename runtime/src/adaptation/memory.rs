@@ -6,13 +6,17 @@
 //! p_memory(w | z, q) = sum over n with target_n = w of  softmax_n(- d_n / temperature)
 //! ```
 //!
-//! `usual` is the mean squared distance between two tokens of the support.
+//! `scale` is the spread of each number of z over the support, and a tenth of the mean spread, so that numbers that hardly vary
+//! do not rule; `usual` is the mean squared distance between two tokens of the support.
 
 use metalens_models::MemoryBlend;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, Axis};
 
 use super::head::softmax;
 use super::real::{Real, real};
+
+/// Added to every spread, as a share of the mean one.
+const LEAST_SPREAD: f64 = 0.1;
 
 /// What was said where, in the support set.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +34,21 @@ pub struct Memory<T> {
 impl<T: Real> Memory<T> {
     /// Remembers tokens z `[tokens, feature]`.
     #[must_use]
-    pub fn new(z: &Array2<T>, scale: &Array1<T>, words: Vec<usize>, pictures: Vec<usize>) -> Self {
-        Self { scale: scale.clone(), keys: z / scale, words, pictures }
+    pub fn new(z: &Array2<T>, words: Vec<usize>, pictures: Vec<usize>) -> Self {
+        let spread = z.std_axis(Axis(0), T::zero());
+        let mean = spread.mean().unwrap_or_else(T::zero);
+        let scale = if mean > T::zero() {
+            spread.mapv(|spread| spread + mean * real(LEAST_SPREAD))
+        } else {
+            Array1::ones(z.ncols())
+        };
+        Self { keys: z / &scale, scale, words, pictures }
     }
 
     /// Mean squared distance between two tokens, each with itself included; 1 where all are the same.
     fn usual(&self) -> T {
         let count = real::<T>(self.keys.nrows().max(1) as f64);
-        let mean = self.keys.sum_axis(ndarray::Axis(0)) / count;
+        let mean = self.keys.sum_axis(Axis(0)) / count;
         let second = self.keys.iter().fold(T::zero(), |sum, &x| sum + x * x) / count;
         let usual = real::<T>(2.0) * (second - mean.dot(&mean));
         if usual > T::zero() { usual } else { T::one() }

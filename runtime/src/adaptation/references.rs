@@ -37,8 +37,6 @@ pub struct ReferenceParts<T> {
     pub detected: Vec<usize>,
     /// [A b G M] `[detected, 3 token + 1]`.
     pub detectors: Array2<T>,
-    /// The spread of each number of z over ordinary captions `[feature]`.
-    pub scale: Array1<T>,
 }
 
 /// A picture, as far as familiarity looks at it.
@@ -109,11 +107,6 @@ impl<T: Real> References<T> {
             hints[word] = sigmoid(detections[place]).ln() - self.usual[place];
         }
         hints
-    }
-
-    /// What z is divided by for the memory.
-    pub(super) fn scale(&self) -> &Array1<T> {
-        &self.parts.scale
     }
 
     /// Width of the visual vectors.

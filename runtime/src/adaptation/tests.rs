@@ -191,15 +191,17 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
 #[test]
 fn the_memory_says_what_was_said_where_z_and_the_picture_were_alike() {
     let keys = Array2::from_shape_vec((3, 2), vec![0.0, 0.0, 6.0, 0.0, 0.0, 4.0]).unwrap();
-    let scale = Array1::from_vec(vec![2.0, 1.0]);
-    let memory = Memory::new(&keys, &scale, vec![5, 6, 5], vec![0, 1, 1]);
+    let memory = Memory::new(&keys, vec![5, 6, 5], vec![0, 1, 1]);
     let z = Array2::from_shape_vec((1, 2), vec![6.0, 0.0]).unwrap();
     let cosines = Array1::from_vec(vec![1.0, 0.5]);
     let blend = MemoryBlend { share: 1.0, temperature: 0.5, picture: 3.0 };
     let recalled = memory.recall(&z.view(), &[cosines.view()], blend);
-    // Squared distances 9, 0 and 25 from z; 9, 16 and 25 between the keys, each twice among nine pairs.
-    let usual = 2.0 * (9.0 + 16.0 + 25.0) / 9.0;
-    let scores = [9.0 / usual, 1.5, 25.0 / usual + 1.5].map(|d: f64| (-d / 0.5).exp());
+    // Spreads sqrt(8) and sqrt(32 / 9); squared distances between the keys, each twice among nine pairs.
+    let spread = [8.0_f64.sqrt(), (32.0_f64 / 9.0).sqrt()];
+    let [a, b] = spread.map(|s| 1.0 / (s + 0.1 * (spread[0] + spread[1]) / 2.0).powi(2));
+    let (first, second) = (36.0 * a, 16.0 * b);
+    let usual = 2.0 * (first + second + (first + second)) / 9.0;
+    let scores = [first / usual, 1.5, (first + second) / usual + 1.5].map(|d: f64| (-d / 0.5).exp());
     let sum: f64 = scores.iter().sum();
     for (found, expected) in recalled.iter().zip(scores) {
         assert!((found - expected / sum).abs() < 1e-12, "{found} {}", expected / sum);

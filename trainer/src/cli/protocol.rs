@@ -9,7 +9,7 @@ use metalens::adaptation::Initialization;
 use metalens::cli::say;
 use metalens_models::MemoryBlend;
 use metalens_trainer::corpus::{self, Corpus, Format, Picture, Split};
-use metalens_trainer::meta::{Body, Gallery, Method, Protocol, bar_style, table};
+use metalens_trainer::meta::{Body, Gallery, Method, Part, Protocol, bar_style, table};
 use metalens_trainer::tasks::{Pool, TaskFile, TaskPicture};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -25,9 +25,12 @@ pub struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', requires = "tasks",
         default_values = ["before", "nearest", "memory", "pretrained", "calibrated"])]
     methods: Vec<MethodName>,
-    /// After calibration also caption ordinary pictures of this corpus, in Flickr8k's format, split dev.
+    /// After calibration also caption ordinary pictures of this corpus, in Flickr8k's format.
     #[arg(long, value_name = "DIR", requires = "tasks")]
     ordinary: Option<PathBuf>,
+    /// Take them from this split.
+    #[arg(long, default_value_t = Split::Dev)]
+    ordinary_split: Split,
     /// How many.
     #[arg(long, default_value_t = 300)]
     ordinary_pictures: usize,
@@ -51,6 +54,8 @@ enum MethodName {
     Calibrated,
     /// Calibration with 0, 1, 2, 5, 10 and 20 steps.
     Steps,
+    /// Calibration without each of its parts in turn.
+    Ablations,
 }
 
 impl MethodName {
@@ -65,6 +70,11 @@ impl MethodName {
                 .to_vec(),
             Self::Calibrated => vec![Method::Calibrated],
             Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
+            Self::Ablations => [Part::Steps, Part::Memory, Part::Shift, Part::Blend, Part::Detectors]
+                .map(Method::Without)
+                .into_iter()
+                .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
+                .collect(),
         }
     }
 }
@@ -137,7 +147,7 @@ pub fn run(
 fn ordinary(arguments: &Arguments) -> anyhow::Result<Corpus> {
     let Some(folder) = &arguments.ordinary else { return Ok(Corpus::default()) };
     let mut corpus = corpus::read(folder, Format::Flickr)?;
-    corpus.pictures.retain(|picture| picture.split == Split::Dev);
+    corpus.pictures.retain(|picture| picture.split == arguments.ordinary_split);
     corpus.pictures.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
     corpus.pictures.truncate(arguments.ordinary_pictures);
     Ok(corpus)

@@ -32,6 +32,25 @@ pub enum Method {
     Calibrated,
     /// Calibration with so many steps in the place of the bundle's own; further ones repeat the last step's sizes.
     Steps(usize),
+    /// Calibration without one of its parts.
+    Without(Part),
+    /// Calibration whose steps are this share of the bundle's where the support is no place of its own.
+    ThingSteps(f64),
+}
+
+/// A part of calibration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The gradient steps.
+    Steps,
+    /// The memory.
+    Memory,
+    /// The shift of new words by a picture's evidence.
+    Shift,
+    /// The blend with the head before calibration.
+    Blend,
+    /// The detectors, in what a new word is like and in the evidence.
+    Detectors,
 }
 
 impl fmt::Display for Method {
@@ -43,6 +62,8 @@ impl fmt::Display for Method {
             Self::FineTuned { steps, rate } => write!(f, "pretrained, Adam {rate}, {steps} steps"),
             Self::Calibrated => f.write_str("calibrated"),
             Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
+            Self::Without(part) => write!(f, "calibrated, without {}", format!("{part:?}").to_lowercase()),
+            Self::ThingSteps(share) => write!(f, "calibrated, steps times {share} for new things"),
         }
     }
 }
@@ -90,13 +111,37 @@ impl Trial<'_> {
                 let tuned = fine_tune(start, &tokens(episode), steps, rate);
                 self.speak(pictures, &episode.new_words, |z, _, _| tuned.logits(z))
             }
-            Method::Calibrated => self.calibrated(initialization, episode, pictures),
+            Method::Calibrated => self.calibrated(initialization, episode, pictures, |_| ()),
+            Method::ThingSteps(share) => {
+                let mut other = initialization.clone();
+                other.schedule.new_words.steps = share;
+                self.calibrated(&other, episode, pictures, |_| ())
+            }
+            Method::Without(part) => {
+                let mut other = initialization.clone();
+                let schedule = &mut other.schedule;
+                match part {
+                    Part::Steps => schedule.steps = 0,
+                    Part::Memory => schedule.memory.share = 0.0,
+                    Part::Detectors => {
+                        schedule.new_words.detectors = 0.0;
+                        schedule.familiarity.known[1] = 0.0;
+                        schedule.familiarity.unknown[1] = 0.0;
+                    }
+                    Part::Shift | Part::Blend => {}
+                }
+                self.calibrated(&other, episode, pictures, |gate| match part {
+                    Part::Shift => gate.shifts.clear(),
+                    Part::Blend => gate.share = 1.0,
+                    Part::Steps | Part::Memory | Part::Detectors => {}
+                })
+            }
             Method::Steps(steps) => {
                 let mut other = initialization.clone();
                 let last = other.schedule.alpha.last().copied().unwrap_or_default();
                 other.schedule.alpha.resize(steps.max(other.schedule.alpha.len()), last);
                 other.schedule.steps = steps;
-                self.calibrated(&other, episode, pictures)
+                self.calibrated(&other, episode, pictures, |_| ())
             }
         }
     }
@@ -121,9 +166,11 @@ impl Trial<'_> {
         initialization: &Initialization<f32>,
         episode: &Episode,
         pictures: &[usize],
+        change: impl Fn(&mut Gate<f32>),
     ) -> anyhow::Result<Vec<String>> {
         let calibrated = initialization.calibrate(&episode.support, episode.new_words.len()).finish();
-        let gates = self.gates(initialization, &calibrated, pictures);
+        let mut gates = self.gates(initialization, &calibrated, pictures);
+        gates.iter_mut().for_each(change);
         self.speak(pictures, &episode.new_words, |z, places, already| {
             let asked: Vec<Row<f32>> =
                 places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();

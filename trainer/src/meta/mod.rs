@@ -23,7 +23,7 @@ pub use detectors::{DetectorConfig, Detectors, Labelled};
 pub use episode::{Episode, Query, episode, known_words};
 pub use evidence::{Ground, Separation, learn_evidence, learn_place, nearness};
 pub use gallery::{Gallery, most_probable, shown};
-pub use method::{Method, Trial};
+pub use method::{Method, Part, Trial};
 pub use protocol::{Estimate, Protocol, Reached, table};
 pub use outer::{Algorithm, Learned, Lesson};
 pub use references::{references, to_file};

@@ -17,9 +17,6 @@ use super::gallery::Gallery;
 use super::{Body, Encodings};
 use crate::tasks::nouns;
 
-/// Added to every spread, as a share of the mean one, so that numbers that hardly vary do not rule the memory.
-const LEAST_SPREAD: f32 = 0.1;
-
 /// Makes the references from encoded pictures and their captions: detectors from all of them, `ordinary` of them, drawn from
 /// `seed`, to compare with.
 ///
@@ -63,16 +60,12 @@ pub fn references(
         detections.row_mut(picture).assign(&detect(&detectors, &tokens));
         said += &gallery.said(head, picture);
     }
-    let flat: Vec<_> = gallery.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
-    let spread = ndarray::concatenate(Axis(0), &flat)?.std_axis(Axis(0), 0.0);
-    let least = LEAST_SPREAD * spread.mean().unwrap_or(1.0);
     Ok(ReferenceParts {
         pooled,
         detections,
         said: said / count as f32,
         detected: trained.words,
         detectors,
-        scale: spread.mapv(|spread| spread + least),
     })
 }
 
@@ -106,7 +99,6 @@ pub fn to_file(parts: &ReferenceParts<f32>) -> anyhow::Result<Vec<u8>> {
         (tensor::SAID, Dtype::F32, vec![parts.said.len()], vector(&parts.said)),
         (tensor::WORDS, Dtype::U32, vec![parts.detected.len()], words),
         (tensor::WEIGHT, Dtype::F16, shape(&parts.detectors), matrix(&parts.detectors)),
-        (tensor::SCALE, Dtype::F32, vec![parts.scale.len()], vector(&parts.scale)),
     ];
     let views = tensors
         .iter()
