@@ -34,7 +34,8 @@ pub struct Arguments {
     /// Write scores, captions and references into this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Write a page with every picture, its caption and what people said, worst first, into this file.
+    /// Write a page with every picture, its caption and what people said, worst first, into this file; with --tasks, one with
+    /// tables, curves and examples.
     #[arg(long, value_name = "FILE.html")]
     sheet: Option<PathBuf>,
     /// Note the scores in the bundle's manifest under this name, such as flickr8k-dev; the bundle's id changes.
@@ -49,9 +50,9 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if arguments.protocol.given() {
-        let Arguments { data, format, json, .. } = arguments;
+        let Arguments { data, format, json, sheet, .. } = arguments;
         let bundle = arguments.bundle.folder()?;
-        return protocol::run(&arguments.protocol, &bundle, data, *format, json.as_deref());
+        return protocol::run(&arguments.protocol, &bundle, data, *format, json.as_deref(), sheet.as_deref());
     }
     let corpus = corpus::read(&arguments.data, arguments.format)?;
     let mut pictures: Vec<_> =

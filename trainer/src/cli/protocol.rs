@@ -10,6 +10,7 @@ use metalens::cli::say;
 use metalens_models::MemoryBlend;
 use metalens_trainer::corpus::{self, Corpus, Format, Picture, Split};
 use metalens_trainer::meta::{Body, Gallery, Method, Part, Protocol, bar_style, table};
+use metalens_trainer::sheet::protocol_sheet;
 use metalens_trainer::tasks::{Pool, TaskFile, TaskPicture};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -54,6 +55,8 @@ enum MethodName {
     Calibrated,
     /// Calibration with 0, 1, 2, 5, 10 and 20 steps.
     Steps,
+    /// Calibration on the first 1, 2, 5, 10 and 20 pictures of the support; draw the tasks with the most.
+    Shots,
     /// Calibration without each of its parts in turn.
     Ablations,
 }
@@ -70,6 +73,7 @@ impl MethodName {
                 .to_vec(),
             Self::Calibrated => vec![Method::Calibrated],
             Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
+            Self::Shots => [1, 2, 5, 10, 20].map(Method::Shots).to_vec(),
             Self::Ablations => [Part::Steps, Part::Memory, Part::Shift, Part::Blend, Part::Detectors]
                 .map(Method::Without)
                 .into_iter()
@@ -92,6 +96,7 @@ pub fn run(
     data: &Path,
     format: Format,
     json: Option<&Path>,
+    sheet: Option<&Path>,
 ) -> anyhow::Result<()> {
     let file = arguments.tasks.as_deref().context("--tasks is needed")?;
     let corpus = corpus::read(data, format)?;
@@ -140,6 +145,11 @@ pub fn run(
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&reached)?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
+    }
+    if let Some(path) = sheet {
+        let title = format!("{} on {}", bundle.display(), file.display());
+        let page = protocol_sheet(&title, &reached, &resolved, &pool, |place| pictures[place].path.clone())?;
+        std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

@@ -8,10 +8,11 @@ use metalens_models::Vocabulary;
 
 use super::gallery::{Gallery, shown};
 use super::Body;
-use crate::tasks::{Group, Pool, Task};
+use crate::tasks::{Group, Pool, Subject, Task};
 use crate::vocabulary::UNKNOWN;
 
 /// A task over the pictures of a gallery.
+#[derive(Clone, Debug)]
 pub struct Episode {
     /// What the head adapts to.
     pub support: Vec<Shown<f32>>,
@@ -21,9 +22,12 @@ pub struct Episode {
     pub new_words: Vec<String>,
     /// What is asked.
     pub query: Vec<Query>,
+    /// Scenes of the support, whose pictures take turns in it; 1 where there are none.
+    pub scenes: usize,
 }
 
 /// A picture that an adapted head is asked about.
+#[derive(Clone, Debug)]
 pub struct Query {
     /// Its place in the gallery.
     pub picture: usize,
@@ -84,5 +88,9 @@ pub fn episode(
         support_pictures: samples.iter().map(|(picture, _)| *picture).collect(),
         new_words,
         query,
+        scenes: match &task.subject {
+            Subject::NewDomain { scenes } => scenes.len(),
+            Subject::NewWord { .. } => 1,
+        },
     })
 }

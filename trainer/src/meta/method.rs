@@ -32,6 +32,8 @@ pub enum Method {
     Calibrated,
     /// Calibration with so many steps in the place of the bundle's own; further ones repeat the last step's sizes.
     Steps(usize),
+    /// Calibration on the first so many pictures of the support, of each scene where there are several.
+    Shots(usize),
     /// Calibration without one of its parts.
     Without(Part),
     /// Calibration whose steps are this share of the bundle's where the support is no place of its own.
@@ -62,6 +64,7 @@ impl fmt::Display for Method {
             Self::FineTuned { steps, rate } => write!(f, "pretrained, Adam {rate}, {steps} steps"),
             Self::Calibrated => f.write_str("calibrated"),
             Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
+            Self::Shots(shots) => write!(f, "calibrated, {shots} shots"),
             Self::Without(part) => write!(f, "calibrated, without {}", format!("{part:?}").to_lowercase()),
             Self::ThingSteps(share) => write!(f, "calibrated, steps times {share} for new things"),
         }
@@ -112,6 +115,12 @@ impl Trial<'_> {
                 self.speak(pictures, &episode.new_words, |z, _, _| tuned.logits(z))
             }
             Method::Calibrated => self.calibrated(initialization, episode, pictures, |_| ()),
+            Method::Shots(shots) => {
+                let some = shots * episode.scenes;
+                let support = episode.support.iter().take(some).cloned().collect();
+                let fewer = Episode { support, ..episode.clone() };
+                self.calibrated(initialization, &fewer, pictures, |_| ())
+            }
             Method::ThingSteps(share) => {
                 let mut other = initialization.clone();
                 other.schedule.new_words.steps = share;

@@ -52,6 +52,14 @@ pub struct Protocol<'a> {
     pub ordinary_tasks: usize,
 }
 
+impl Reached {
+    /// The number in `calibrated, NUMBER along`, if the method is one of a family that differs in it.
+    #[must_use]
+    pub fn along(&self, along: &str) -> Option<f64> {
+        self.method.strip_prefix("calibrated, ")?.strip_suffix(along)?.trim().parse().ok()
+    }
+}
+
 const RESAMPLES: usize = 1000;
 /// Tasks whose captions are kept to be shown.
 const SHOWN: usize = 6;

@@ -1,6 +1,7 @@
 //! Contact sheets: pictures beside what is said of them, on one page that needs nothing else.
 
 mod captions;
+mod protocol;
 mod task;
 
 use std::fmt::Write;
@@ -15,6 +16,7 @@ use image::codecs::jpeg::JpegEncoder;
 use metalens::vision;
 
 pub use captions::contact_sheet;
+pub use protocol::protocol_sheet;
 pub use task::task_sheet;
 
 /// The longer side of a picture on the page, in pixels.
@@ -59,6 +61,12 @@ impl Page {
     fn heading(&mut self, text: &str) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.0, "<h2>{}</h2>", escape(text));
+    }
+
+    /// A drawing, as it is.
+    fn svg(&mut self, drawing: &str) {
+        self.0.push_str(drawing);
+        self.0.push('\n');
     }
 
     /// Pictures side by side.
