@@ -1,7 +1,7 @@
 //! `metalens-trainer meta-train`.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
@@ -21,6 +21,9 @@ pub struct Arguments {
     /// Take the evidence's numbers from this bundle, which was meta-trained on a body that saw fewer pictures.
     #[arg(long, value_name = "DIR")]
     evidence_from: Option<PathBuf>,
+    /// Where the outer loop is saved; the same command goes on from there. A folder of the configuration that was run.
+    #[arg(long)]
+    run: PathBuf,
     /// The new bundle's folder, which must not exist yet.
     #[arg(long)]
     out: PathBuf,
@@ -37,7 +40,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     anyhow::ensure!(!arguments.out.exists(), "{}: exists already; remove it, or name another folder", arguments.out.display());
     let body = Body::open(&arguments.bundle.folder()?)?;
     let stop = super::stop_on_ctrl_c()?;
-    let trained = meta_train(&body, &config, &stop)?;
+    claim(&arguments.run, &config, &body)?;
+    let trained = meta_train(&body, &config, &arguments.run, &stop)?;
+    let rows = trained.losses.iter().enumerate().map(|(step, loss)| format!("{},{loss:.4}\n", step + 1));
+    let curve = arguments.run.join("curve.csv");
+    std::fs::write(&curve, format!("outer_step,query_loss\n{}", rows.collect::<String>()))
+        .with_context(|| curve.display().to_string())?;
     for (of, separation) in ["names of known words", "names of new things"].iter().zip(trained.separation.iter().flatten()) {
         say(format_args!(
             "evidence on meta-validation, {of}: recall {:.3}, false {:.3}, F1 {:.3}",
@@ -67,5 +75,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let manifest = export::write_files(manifest, &files, &arguments.out)?;
     say(format_args!("{}: bundle {}", arguments.out.display(), manifest.id))?;
     say(serde_json::to_string_pretty(&manifest.inner_loop)?)?;
+    Ok(())
+}
+
+/// A run's folder belongs to one configuration and one bundle.
+fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::Result<()> {
+    std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    let path = folder.join("meta.json");
+    let mine = serde_json::json!({ "bundle": body.bundle().manifest().id, "config": config });
+    let mine = serde_json::to_string_pretty(&mine)? + "\n";
+    match std::fs::read_to_string(&path) {
+        Ok(found) => anyhow::ensure!(
+            found == mine,
+            "{}: is of another configuration or bundle; name another --run, or remove it",
+            path.display()
+        ),
+        Err(_) => std::fs::write(&path, mine).with_context(|| path.display().to_string())?,
+    }
     Ok(())
 }

@@ -8,6 +8,10 @@
 //! with L_query the mean loss per token of the query's captions, under the blend with the memory that the device uses. The last
 //! term keeps captions before calibration as they were.
 
+use std::collections::HashMap;
+use std::path::Path;
+
+use anyhow::Context;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use metalens::adaptation;
 use metalens_models::{InnerLoop, MemoryBlend};
@@ -232,6 +236,56 @@ impl Learned {
             None => Ok(vec![0.0; var.elem_count()]),
         };
         self.head.iter().map(flat).collect()
+    }
+
+    /// Writes everything that the next outer step depends on, as a whole.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn save(&self, path: &Path, losses: &[f64]) -> anyhow::Result<()> {
+        let mut tensors: HashMap<String, Tensor> = HashMap::new();
+        for (name, var) in self.named() {
+            tensors.insert(name, var.as_tensor().clone());
+        }
+        let memories = self.optimisers.iter().flat_map(|optimiser| &optimiser.memory);
+        for ((name, _), memory) in self.named().zip(memories) {
+            for (part, values) in [("first", &memory.first_moment), ("second", &memory.second_moment)] {
+                tensors.insert(format!("{name}.{part}"), Tensor::from_slice(values, values.len(), &Device::Cpu)?);
+            }
+        }
+        let losses: Vec<f64> = losses.to_vec();
+        tensors.insert("losses".to_owned(), Tensor::from_vec(losses.clone(), losses.len(), &Device::Cpu)?);
+        let bytes = safetensors::serialize(tensors, None)?;
+        Ok(metalens_models::replace(path, &bytes)?)
+    }
+
+    /// Goes on where [`Self::save`] stopped; returns the losses so far.
+    ///
+    /// # Errors
+    /// When the file cannot be read or is of another head.
+    pub fn load(&mut self, path: &Path) -> anyhow::Result<Vec<f64>> {
+        let tensors = candle_core::safetensors::load(path, &Device::Cpu)
+            .with_context(|| path.display().to_string())?;
+        let take = |name: &str| {
+            tensors.get(name).with_context(|| format!("{}: holds no {name}; remove it", path.display()))
+        };
+        let losses: Vec<f64> = take("losses")?.to_vec1()?;
+        for (name, var) in self.named() {
+            var.set(take(&name)?).with_context(|| format!("{}: {name} is of another head", path.display()))?;
+        }
+        let names: Vec<String> = self.named().map(|(name, _)| name).collect();
+        for (name, memory) in names.iter().zip(self.optimisers.iter_mut().flat_map(|o| &mut o.memory)) {
+            memory.first_moment = take(&format!("{name}.first"))?.to_vec1()?;
+            memory.second_moment = take(&format!("{name}.second"))?.to_vec1()?;
+        }
+        for optimiser in &mut self.optimisers {
+            optimiser.steps = losses.len() as u64;
+        }
+        Ok(losses)
+    }
+
+    fn named(&self) -> impl Iterator<Item = (String, &Var)> {
+        ["head.first", "head.second", "alpha", "damping"].into_iter().map(str::to_owned).zip(self.variables())
     }
 
     /// The head and the schedule as they are now.

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
@@ -46,11 +47,11 @@ const PICTURES: usize = 20;
 /// Ordinary tokens that an outer step compares with the pre-trained head.
 const ORDINARY: usize = 128;
 
-/// Runs all of it.
+/// Runs all of it. The outer loop is saved in the folder `run` now and then and when `stop` is set, and goes on from there.
 ///
 /// # Errors
 /// When a folder cannot be read, there are too few pictures or scenes, or `stop` is set.
-pub fn meta_train(body: &Body, config: &MetaConfig, stop: &AtomicBool) -> anyhow::Result<MetaTrained> {
+pub fn meta_train(body: &Body, config: &MetaConfig, run: &Path, stop: &AtomicBool) -> anyhow::Result<MetaTrained> {
     let head = Head::of_bundle(body.bundle())?;
     let things = Features::open(&config.things)?;
     let unseen = unseen(config)?;
@@ -89,7 +90,7 @@ pub fn meta_train(body: &Body, config: &MetaConfig, stop: &AtomicBool) -> anyhow
     let mut losses = Vec::new();
     if let Some(folder) = &config.places {
         let places = Features::open(folder)?;
-        losses = learn_places(body, config, &places, &ordinary, &mut initialization, &known, stop)?;
+        losses = learn_places(body, config, &places, &ordinary, &mut initialization, &known, &run.join(OUTER), stop)?;
     }
     Ok(MetaTrained {
         head: initialization.head,
@@ -142,6 +143,7 @@ fn learn_places(
     ordinary: &Gallery,
     initialization: &mut Initialization<f32>,
     known: &HashSet<String>,
+    saved: &Path,
     stop: &AtomicBool,
 ) -> anyhow::Result<Vec<f64>> {
     let index = places.index();
@@ -198,11 +200,15 @@ fn learn_places(
         ordinary.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
     let ordinary_z = concatenate(Axis(0), &ordinary_z)?;
     let mut learned = Learned::new(&initialization.head, &initialization.schedule)?;
-    let mut losses = Vec::new();
+    let mut losses = if saved.exists() { learned.load(saved)? } else { Vec::new() };
     let outer = config.outer;
     let bar = ProgressBar::new(outer.iterations as u64).with_style(super::bar_style("outer steps"));
-    for iteration in 0..outer.iterations {
-        anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
+    bar.set_position(losses.len() as u64);
+    for iteration in losses.len()..outer.iterations {
+        if stop.load(Ordering::Relaxed) {
+            learned.save(saved, &losses)?;
+            anyhow::bail!("interrupted after {iteration} outer steps; the same command goes on from there");
+        }
         (still.head, _) = learned.finish(&initialization.schedule)?;
         let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ (iteration as u64 + 1));
         let lessons = (0..outer.meta_batch)
@@ -221,9 +227,10 @@ fn learn_places(
         losses.push(loss);
         bar.set_message(format!("{loss:.3}"));
         bar.inc(1);
-        if (iteration + 1) % 25 == 0 {
-            let recent = &losses[losses.len() - 25..];
-            bar.suspend(|| eprintln!("outer step {:4}  query loss {:.4}", iteration + 1, recent.iter().sum::<f64>() / 25.0));
+        if (iteration + 1) % SAVED_EVERY == 0 {
+            learned.save(saved, &losses)?;
+            let recent = &losses[losses.len() - SAVED_EVERY..];
+            bar.suspend(|| eprintln!("outer step {:4}  query loss {:.4}", iteration + 1, recent.iter().sum::<f64>() / SAVED_EVERY as f64));
         }
     }
     bar.finish_and_clear();
@@ -233,6 +240,9 @@ fn learn_places(
     Ok(losses)
 }
 
+/// The outer loop's state, in the run's folder.
+const OUTER: &str = "outer.safetensors";
+const SAVED_EVERY: usize = 25;
 /// Episodes from which the place's slope and threshold are learned.
 const PLACES: usize = 12;
 
