@@ -24,8 +24,8 @@ mod write;
 pub use bundle::{Bundle, BundleError, file, hexadecimal};
 pub use disk::{Disk, SystemDisk, folder_of, hidden_sibling, replace, replace_on, sweep};
 pub use manifest::{
-    BundleId, Decoding, FORMAT_VERSION, Familiarity, FileEntry, Golden, InnerLoop, Manifest, MemoryBlend, NewWordStart,
-    Preprocessing, Shapes, SlotRange, SpecialTokens,
+    BundleId, Decoding, FORMAT_VERSION, Familiarity, FileEntry, Golden, InnerLoop, Manifest, MemoryBlend,
+    NewWordStart, Preprocessing, Shapes, SlotRange, SpecialTokens,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
 pub use write::{RecordError, WriteError, record_score, write};

@@ -26,16 +26,44 @@ pub fn pretrain(data: &Path, threads: usize, rounds: usize, steps: usize) -> any
         let mut command = Command::new(&ours);
         // candle's own threads would compete with the shards'.
         command.env("RAYON_NUM_THREADS", "1").env("CANDLE_NUM_THREADS", "1").arg(&data);
-        let ours = rate(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words))?;
+        let ours =
+            field(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words), "pictures_per_second")?;
         let mut command = Command::new(&python);
         command.arg(root().join("trainer/benches/pretrain_torch.py")).arg(&data);
-        let theirs = rate(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words))?;
+        let theirs =
+            field(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words), "pictures_per_second")?;
         println!("round {round:<12}{ours:>8.1}{theirs:>10.1}{:>8.2}", ours / theirs);
         rates.0.push(ours);
         rates.1.push(theirs);
     }
     let (ours, theirs) = (median(rates.0), median(rates.1));
     println!("{:18}{ours:>8.1}{theirs:>10.1}{:>8.2}", "median", ours / theirs);
+    Ok(())
+}
+
+/// The sizes of a calibration with five pictures of one caption each: tokens, feature, hidden, words, steps.
+const CALIBRATION: [&str; 5] = ["60", "896", "384", "2844", "5"];
+
+/// The inner loop of a calibration with five pictures, each held out in turn, here and in PyTorch, on one thread each.
+pub fn calibrate(rounds: usize, repetitions: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(rounds > 0 && repetitions > 0, "--rounds and --repetitions need 1 or more");
+    let python = python(&["numpy", "torch"])?;
+    run(cargo().args(["build", "--quiet", "--workspace", "--example", "calibrate-steps"]))?;
+    let ours = target().join("debug/examples/calibrate-steps");
+    let repetitions = repetitions.to_string();
+    let mut times = (Vec::new(), Vec::new());
+    println!("milliseconds         metalens   PyTorch   ratio");
+    for round in 1..=rounds {
+        let ours = field(Command::new(&ours).args(CALIBRATION).arg(&repetitions), "milliseconds")?;
+        let mut command = Command::new(&python);
+        command.env("OMP_NUM_THREADS", "1").arg(root().join("runtime/benches/calibrate_torch.py"));
+        let theirs = field(command.args(CALIBRATION).arg(&repetitions), "milliseconds")?;
+        println!("round {round:<12}{ours:>11.1}{theirs:>10.1}{:>8.2}", theirs / ours);
+        times.0.push(ours);
+        times.1.push(theirs);
+    }
+    let (ours, theirs) = (median(times.0), median(times.1));
+    println!("{:18}{ours:>11.1}{theirs:>10.1}{:>8.2}", "median", theirs / ours);
     Ok(())
 }
 
@@ -49,13 +77,13 @@ pub fn captions() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The field `pictures_per_second` of the one JSON object that the program prints.
-fn rate(command: &mut Command) -> anyhow::Result<f64> {
+/// A number of the one JSON object that the program prints.
+fn field(command: &mut Command, name: &str) -> anyhow::Result<f64> {
     let text = output(command)?;
     let field =
-        text.split("\"pictures_per_second\":").nth(1).with_context(|| format!("no rate in {text:?}"))?;
+        text.split(&format!("\"{name}\":")).nth(1).with_context(|| format!("no {name} in {text:?}"))?;
     let number = field.split([',', '}']).next().unwrap_or(field);
-    number.trim().parse().with_context(|| format!("no rate in {text:?}"))
+    number.trim().parse().with_context(|| format!("no {name} in {text:?}"))
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

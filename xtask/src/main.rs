@@ -61,6 +61,15 @@ enum Bench {
     },
     /// The stages of captioning, start-up, memory and size, of the release build.
     Captions,
+    /// The inner loop of a calibration with five pictures, here and in PyTorch.
+    Calibrate {
+        /// Rounds, each with both.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// Calibrations in each round; their median counts.
+        #[arg(long, default_value_t = 15)]
+        repetitions: usize,
+    },
 }
 
 fn main() -> ExitCode {
@@ -69,6 +78,7 @@ fn main() -> ExitCode {
             bench::pretrain(&data, threads, rounds, steps)
         }
         Task::Bench(Bench::Captions) => bench::captions(),
+        Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
         Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
         Task::Parity { bundle, data, count } => parity::parity(bundle, data, count),
     };

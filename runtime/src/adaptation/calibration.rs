@@ -88,7 +88,8 @@ impl<T: Real> Initialization<T> {
         let tokens = self.tokens(support);
         let shown: Vec<Vec<usize>> = (0..new_words)
             .map(|word| {
-                let says = |shown: &Shown<T>| shown.captions.iter().any(|c| c.targets.contains(&(known + word)));
+                let says =
+                    |shown: &Shown<T>| shown.captions.iter().any(|c| c.targets.contains(&(known + word)));
                 (0..support.len()).filter(|&picture| says(support[picture])).collect()
             })
             .collect();
@@ -101,17 +102,14 @@ impl<T: Real> Initialization<T> {
             }
         }
         let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
-        let familiarity = Familiarity::new(
-            &self.references,
-            &self.schedule.familiarity,
-            &observations,
-            &mixtures,
-            &shown,
-        );
+        let familiarity =
+            Familiarity::new(&self.references, &self.schedule.familiarity, &observations, &mixtures, &shown);
         let pictures = support
             .iter()
             .enumerate()
-            .flat_map(|(picture, shown)| shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture)))
+            .flat_map(|(picture, shown)| {
+                shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture))
+            })
             .collect();
         Calibrated {
             memory: Memory::new(&tokens.z, tokens.targets.clone(), pictures),
@@ -164,7 +162,8 @@ impl<T: Real> Initialization<T> {
         let views: Vec<ArrayView2<T>> = captions().map(|caption| caption.z.view()).collect();
         let targets: Vec<usize> = captions().flat_map(|caption| caption.targets.iter().copied()).collect();
         let known = self.head.words();
-        let weight = |target: &usize| if *target < known { T::one() } else { real(self.schedule.new_words.weight) };
+        let weight =
+            |target: &usize| if *target < known { T::one() } else { real(self.schedule.new_words.weight) };
         let weights: Array1<T> = targets.iter().map(weight).collect();
         let z = match views.as_slice() {
             [] => Array2::zeros((0, self.head.weight_1.ncols())),
@@ -208,7 +207,11 @@ impl<T: Real> Initialization<T> {
     /// The losses of a picture's captions before and after a calibration, and how many tokens they are the mean of. A new
     /// word counts, at worst, as guessed among all known words.
     #[must_use]
-    pub fn losses<H: Logits<T>>(&self, calibrated: &Calibrated<T, H>, shown: &Shown<T>) -> (Losses<T>, usize) {
+    pub fn losses<H: Logits<T>>(
+        &self,
+        calibrated: &Calibrated<T, H>,
+        shown: &Shown<T>,
+    ) -> (Losses<T>, usize) {
         let gate = self.gate(calibrated, &shown.observation);
         let known = self.head.words();
         let guess = T::one() / real(known as f64);
@@ -242,7 +245,8 @@ impl<T: Real> Initialization<T> {
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), T::zero());
         for fold in 0..folds {
             let part = |out: bool| {
-                let chosen = support.iter().enumerate().filter(move |(place, _)| (place % folds == fold) == out);
+                let chosen =
+                    support.iter().enumerate().filter(move |(place, _)| (place % folds == fold) == out);
                 chosen.map(|(_, shown)| *shown).collect::<Vec<_>>()
             };
             let calibrated = self.fit(&part(false), new_words);
@@ -271,7 +275,7 @@ impl<T: Real> Calibrated<T, Adapted<T>> {
 fn order<T: Real>(a: &Shown<T>, b: &Shown<T>) -> std::cmp::Ordering {
     let words = |shown: &Shown<T>| shown.captions.iter().map(|c| c.targets.clone()).collect::<Vec<_>>();
     let numbers = |shown: &Shown<T>| shown.observation.pooled.iter().map(|x| x.to_f64()).collect::<Vec<_>>();
-    words(a).cmp(&words(b)).then_with(|| {
-        numbers(a).partial_cmp(&numbers(b)).unwrap_or(std::cmp::Ordering::Equal)
-    })
+    words(a)
+        .cmp(&words(b))
+        .then_with(|| numbers(a).partial_cmp(&numbers(b)).unwrap_or(std::cmp::Ordering::Equal))
 }

@@ -62,7 +62,9 @@ pub enum CalibrationError {
         limit: usize,
     },
     /// There are more new words than slots.
-    #[error("{found} new words ({some}, …), but the bundle has room for {slots}; use known words for some of them")]
+    #[error(
+        "{found} new words ({some}, …), but the bundle has room for {slots}; use known words for some of them"
+    )]
     TooManyNewWords {
         /// New words of the support set.
         found: usize,

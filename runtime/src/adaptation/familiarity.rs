@@ -97,8 +97,12 @@ impl<T: Real> Familiarity<T> {
             support.iter().map(|shown| references.direction(&shown.pooled.view())).collect();
         let mut matrix = Array2::zeros((directions.len(), references.width()));
         matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
-        let nearness: Vec<T> =
-            references.cosines(&matrix.view()).rows().into_iter().map(|row| highest(row.iter().copied())).collect();
+        let nearness: Vec<T> = references
+            .cosines(&matrix.view())
+            .rows()
+            .into_iter()
+            .map(|row| highest(row.iter().copied()))
+            .collect();
         let usual = mean_and_deviation(nearness.into_iter());
         let held_out = |picture: usize| {
             let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);

@@ -56,8 +56,7 @@ pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop)
     for &[alpha_1, alpha_2] in schedule.alpha.iter().take(schedule.steps) {
         let logits = &from_start - &adapted.second_change(&hidden.value.view());
         let error = error(logits, support);
-        let back =
-            (alpha_1 != 0.0).then(|| through_silu(adapted.through_second(&error), &hidden.sum));
+        let back = (alpha_1 != 0.0).then(|| through_silu(adapted.through_second(&error), &hidden.sum));
         if alpha_2 != 0.0 {
             if std::mem::take(&mut second_basis_is_stale) {
                 adapted.second.push(Change {
@@ -107,9 +106,8 @@ impl<T: Real> Adapted<T> {
     }
 
     fn move_first(&mut self, weight_gradient: &Array2<T>, bias_gradient: &Array1<T>, alpha: T) {
-        let (weight, bias) = self
-            .first
-            .get_or_insert_with(|| (self.start.weight_1.clone(), self.start.bias_1.clone()));
+        let (weight, bias) =
+            self.first.get_or_insert_with(|| (self.start.weight_1.clone(), self.start.bias_1.clone()));
         weight.scaled_add(-alpha, weight_gradient);
         bias.scaled_add(-alpha, bias_gradient);
     }

@@ -28,7 +28,10 @@ pub fn positive_inverse(matrix: &Array2<f64>) -> Option<Array2<f64>> {
     let mut inverse = vec![0.0; n * n];
     for column in 0..n {
         for row in column..n {
-            let known = dot(&factor[row * n + column..][..row - column], &inverse[column * n + column..][..row - column]);
+            let known = dot(
+                &factor[row * n + column..][..row - column],
+                &inverse[column * n + column..][..row - column],
+            );
             let one = if row == column { 1.0 } else { 0.0 };
             inverse[column * n + row] = (one - known) / factor[row * n + row];
         }

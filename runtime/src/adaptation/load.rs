@@ -53,7 +53,9 @@ impl Head<f32> {
         };
         let matrix = |name: &str, rows, columns| {
             let values = take(name, &[rows, columns])?;
-            Ok::<_, CalibrationError>(Array2::from_shape_vec((rows, columns), values).expect("the shape was checked"))
+            Ok::<_, CalibrationError>(
+                Array2::from_shape_vec((rows, columns), values).expect("the shape was checked"),
+            )
         };
         let vector = |name: &str, size| take(name, &[size]).map(Array1::from_vec);
         let mut bias_2 = vector("head.fc2.bias", shapes.vocabulary)?.slice(s![..known]).to_owned();
@@ -65,7 +67,9 @@ impl Head<f32> {
         Ok(Self {
             weight_1: matrix("head.fc1.weight", shapes.hidden, shapes.feature)?,
             bias_1: vector("head.fc1.bias", shapes.hidden)?,
-            weight_2: matrix("head.fc2.weight", shapes.vocabulary, shapes.hidden)?.slice(s![..known, ..]).to_owned(),
+            weight_2: matrix("head.fc2.weight", shapes.vocabulary, shapes.hidden)?
+                .slice(s![..known, ..])
+                .to_owned(),
             bias_2,
         })
     }
@@ -90,14 +94,19 @@ impl Initialization<f32> {
         let numbers = |name: &str, dimensions: usize| {
             let view = tensors.tensor(name).map_err(|_| wrong(format!("{name} is missing")))?;
             if view.shape().len() != dimensions {
-                return Err(wrong(format!("{name} has shape {:?}, needed {dimensions} dimensions", view.shape())));
+                return Err(wrong(format!(
+                    "{name} has shape {:?}, needed {dimensions} dimensions",
+                    view.shape()
+                )));
             }
             let values: Vec<f32> = match view.dtype() {
                 Dtype::F32 => view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect(),
                 Dtype::F16 => {
                     view.data().as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect()
                 }
-                Dtype::U32 => view.data().as_chunks().0.iter().map(|&b| u32::from_le_bytes(b) as f32).collect(),
+                Dtype::U32 => {
+                    view.data().as_chunks().0.iter().map(|&b| u32::from_le_bytes(b) as f32).collect()
+                }
                 other => return Err(wrong(format!("{name} is of type {other:?}"))),
             };
             Ok((view.shape().to_vec(), values))

@@ -69,18 +69,26 @@ impl<T: Real, H: Logits<T>> Predictor<'_, T, H> {
         let mut total = Array2::zeros((z.nrows(), known + self.new_words));
         let negligible = real::<T>(NEGLIGIBLE);
         let unlearned = |row: usize| T::one() - asked[row].gate.share;
-        each(z, |row| unlearned(row) > negligible, |rows, z| {
-            for (p, &row) in self.initial.probabilities(z).rows().into_iter().zip(rows) {
-                let mut total = total.row_mut(row);
-                total.slice_mut(s![..known]).scaled_add(unlearned(row), &p);
-            }
-        });
-        each(z, |row| asked[row].gate.share > negligible, |rows, z| {
-            let learned = self.learned(z, rows, asked);
-            for (p, &row) in learned.rows().into_iter().zip(rows) {
-                total.row_mut(row).scaled_add(asked[row].gate.share, &p);
-            }
-        });
+        each(
+            z,
+            |row| unlearned(row) > negligible,
+            |rows, z| {
+                for (p, &row) in self.initial.probabilities(z).rows().into_iter().zip(rows) {
+                    let mut total = total.row_mut(row);
+                    total.slice_mut(s![..known]).scaled_add(unlearned(row), &p);
+                }
+            },
+        );
+        each(
+            z,
+            |row| asked[row].gate.share > negligible,
+            |rows, z| {
+                let learned = self.learned(z, rows, asked);
+                for (p, &row) in learned.rows().into_iter().zip(rows) {
+                    total.row_mut(row).scaled_add(asked[row].gate.share, &p);
+                }
+            },
+        );
         total
     }
 

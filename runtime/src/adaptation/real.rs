@@ -4,7 +4,10 @@ use ndarray::{LinalgScalar, ScalarOperand};
 use num_traits::{Float, FromPrimitive};
 
 /// A floating-point number.
-pub trait Real: Float + FromPrimitive + LinalgScalar + ScalarOperand + std::ops::AddAssign + Send + Sync {}
+pub trait Real:
+    Float + FromPrimitive + LinalgScalar + ScalarOperand + std::ops::AddAssign + Send + Sync
+{
+}
 
 impl Real for f32 {}
 impl Real for f64 {}

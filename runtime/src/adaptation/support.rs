@@ -29,8 +29,8 @@ pub struct Sample {
 /// When there is no such file, a line has another form or an empty caption, or there is no line. Messages name the line.
 pub fn read_support(path: &Path) -> Result<Vec<Sample>, CalibrationError> {
     let file = if path.is_dir() { path.join(CAPTIONS) } else { path.to_owned() };
-    let bytes = std::fs::read(&file)
-        .map_err(|source| CalibrationError::Support { path: file.clone(), source })?;
+    let bytes =
+        std::fs::read(&file).map_err(|source| CalibrationError::Support { path: file.clone(), source })?;
     let text = String::from_utf8(bytes).map_err(|_| CalibrationError::NotText(file.clone()))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut samples: Vec<Sample> = Vec::new();

@@ -85,9 +85,8 @@ fn the_gradient_is_that_of_finite_differences() {
 
 /// The module's formula as it stands there: whole matrices, (A + lambda I)^-1 of the size of the inputs.
 fn dense(start: &Head<f64>, support: &Tokens<f64>, schedule: &InnerLoop) -> Head<f64> {
-    let with_ones = |x: &Array2<f64>| {
-        concatenate(Axis(1), &[x.view(), Array2::ones((x.nrows(), 1)).view()]).unwrap()
-    };
+    let with_ones =
+        |x: &Array2<f64>| concatenate(Axis(1), &[x.view(), Array2::ones((x.nrows(), 1)).view()]).unwrap();
     let preconditioned = |gradient: Array2<f64>, x: &Array2<f64>, damping: Option<f64>| {
         let Some(damping) = damping else { return gradient };
         let weighted = x * &support.weights.view().insert_axis(Axis(1));
@@ -105,11 +104,8 @@ fn dense(start: &Head<f64>, support: &Tokens<f64>, schedule: &InnerLoop) -> Head
         };
         let hidden = head.hidden(&support.z.view()).value;
         let first = join(&gradient.weight_1, &gradient.bias_1);
-        let second = preconditioned(
-            join(&gradient.weight_2, &gradient.bias_2),
-            &with_ones(&hidden),
-            schedule.damping,
-        );
+        let second =
+            preconditioned(join(&gradient.weight_2, &gradient.bias_2), &with_ones(&hidden), schedule.damping);
         let inputs = |x: &Array2<f64>, n: usize| x.slice(ndarray::s![.., ..n]).to_owned();
         head.weight_1 = head.weight_1 - inputs(&first, FEATURE) * alpha_1;
         head.bias_1 = head.bias_1 - &first.column(FEATURE).mapv(|x| x * alpha_1);

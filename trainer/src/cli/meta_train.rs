@@ -33,11 +33,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config = MetaConfig::read(&arguments.config)?;
     if let Some(folder) = &arguments.evidence_from {
         let other = metalens_models::Bundle::open(folder)?;
-        let numbers = other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
+        let numbers =
+            other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
         config.inner_loop.familiarity = numbers.familiarity;
         config.evidence = None;
     }
-    anyhow::ensure!(!arguments.out.exists(), "{}: exists already; remove it, or name another folder", arguments.out.display());
+    anyhow::ensure!(
+        !arguments.out.exists(),
+        "{}: exists already; remove it, or name another folder",
+        arguments.out.display()
+    );
     let body = Body::open(&arguments.bundle.folder()?)?;
     let stop = super::stop_on_ctrl_c()?;
     claim(&arguments.run, &config, &body)?;
@@ -46,7 +51,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let curve = arguments.run.join("curve.csv");
     std::fs::write(&curve, format!("outer_step,query_loss\n{}", rows.collect::<String>()))
         .with_context(|| curve.display().to_string())?;
-    for (of, separation) in ["names of known words", "names of new things"].iter().zip(trained.separation.iter().flatten()) {
+    for (of, separation) in
+        ["names of known words", "names of new things"].iter().zip(trained.separation.iter().flatten())
+    {
         say(format_args!(
             "evidence on meta-validation, {of}: recall {:.3}, false {:.3}, F1 {:.3}",
             separation.recall, separation.false_share, separation.f1
@@ -64,7 +71,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(training) = training.as_object_mut() {
         training.insert("meta".to_owned(), serde_json::to_value(&config)?);
     }
-    let name = arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
+    let name =
+        arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
     let manifest = Manifest {
         name: name.to_owned(),
         inner_loop: Some(trained.schedule.clone()),

@@ -63,7 +63,8 @@ enum MethodName {
 
 impl MethodName {
     fn methods(self) -> Vec<Method> {
-        let memory = |temperature, share, picture| Method::Memory(MemoryBlend { share, temperature, picture });
+        let memory =
+            |temperature, share, picture| Method::Memory(MemoryBlend { share, temperature, picture });
         match self {
             Self::Before => vec![Method::Before],
             Self::Nearest => vec![Method::Nearest],

@@ -190,7 +190,11 @@ impl Body {
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn teach(&self, encodings: &Encodings, captions: &[(usize, Vec<u32>)]) -> anyhow::Result<Vec<Taught>> {
+    pub fn teach(
+        &self,
+        encodings: &Encodings,
+        captions: &[(usize, Vec<u32>)],
+    ) -> anyhow::Result<Vec<Taught>> {
         let captioner = Captioner::new(&self.parameters);
         let mut taught: Vec<Option<Taught>> = vec![None; captions.len()];
         for (chunk, captions) in captions.chunks(CAPTIONS).enumerate() {
@@ -209,7 +213,8 @@ impl Body {
                 captioner.read(&self.known(&packed.inputs), &packed.rows_at, &encoded, &of_row, &mut None)?;
             let width = z.dim(1)?;
             let z: Vec<f32> = z.flatten_all()?.to_vec1()?;
-            let (mut flat, mut targets) = (vec![Vec::new(); captions.len()], vec![Vec::new(); captions.len()]);
+            let (mut flat, mut targets) =
+                (vec![Vec::new(); captions.len()], vec![Vec::new(); captions.len()]);
             let mut place = 0;
             for &rows in &packed.rows_at {
                 for &row in &packed.order[..rows] {

@@ -106,7 +106,8 @@ pub fn train(
             }
             let v = Tensor::from_vec(flat, (pictures.len(), positions, width), &device)?;
             let logits = logits(&v, [&local, &pooled, &highest, &bias])?;
-            let wanted: Vec<f32> = pictures.iter().flat_map(|&picture| targets[picture].iter().copied()).collect();
+            let wanted: Vec<f32> =
+                pictures.iter().flat_map(|&picture| targets[picture].iter().copied()).collect();
             let wanted = Tensor::from_vec(wanted, (pictures.len(), count), &device)?;
             // Binary cross-entropy: softplus(l) - target l, with softplus(l) = max(l, 0) + log(1 + exp(-|l|)).
             let softplus = (logits.relu()? + (logits.abs()?.neg()?.exp()? + 1.0)?.log()?)?;

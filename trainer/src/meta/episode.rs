@@ -6,8 +6,8 @@ use metalens::adaptation::{Initialization, Shown};
 use metalens::language::words;
 use metalens_models::Vocabulary;
 
-use super::gallery::{Gallery, shown};
 use super::Body;
+use super::gallery::{Gallery, shown};
 use crate::tasks::{Group, Pool, Subject, Task};
 use crate::vocabulary::UNKNOWN;
 
@@ -41,7 +41,10 @@ pub struct Query {
 #[must_use]
 pub fn known_words(vocabulary: &Vocabulary) -> HashSet<String> {
     let ids = (0..vocabulary.len() as u32).map(metalens_models::TokenId);
-    ids.filter(|&id| vocabulary.can_be_said(id)).filter_map(|id| vocabulary.word(id)).map(str::to_owned).collect()
+    ids.filter(|&id| vocabulary.can_be_said(id))
+        .filter_map(|id| vocabulary.word(id))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Lays a task out. New words take slots in alphabetical order, as on the device.

@@ -10,10 +10,10 @@ use metalens::adaptation::{BARRED, Initialization, References};
 use metalens_models::Familiarity;
 use ndarray::{Array2, Axis};
 
+use super::Body;
 use super::episode::episode;
 use super::gallery::Gallery;
 use super::logistic::logistic;
-use super::Body;
 use crate::tasks::{Group, Pool, Sampler, Subject, Task, family};
 
 /// The most unrelated pictures, as a share, that may be said to show a new word: a little under what is striven for, since
@@ -56,7 +56,8 @@ impl Separation {
     /// Counts decisions; pairs are of whether the concept is there and whether it is said.
     #[must_use]
     pub fn of(decisions: &[(bool, bool)]) -> Self {
-        let count = |there: bool, said: bool| decisions.iter().filter(|d| **d == (there, said)).count() as f64;
+        let count =
+            |there: bool, said: bool| decisions.iter().filter(|d| **d == (there, said)).count() as f64;
         let (hit, missed, wrong, right) =
             (count(true, true), count(true, false), count(false, true), count(false, false));
         Self {
@@ -181,4 +182,30 @@ pub fn nearness(
     let of = |pooled: &ndarray::Array1<f32>| f64::from(familiarity.near(references, &pooled.view()));
     debug_assert!(familiarity.support.len_of(Axis(0)) > 0);
     pooled.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_separation_counts_hits_and_false_names() {
+        // Three shown, two of them found; four not shown, one of them named.
+        let decisions =
+            [(true, true), (true, true), (true, false), (false, true), (false, false), (false, false), (false, false)];
+        let found = Separation::of(&decisions);
+        assert_eq!((found.recall, found.false_share), (2.0 / 3.0, 0.25));
+        assert!((found.f1 - 2.0 * 2.0 / (2.0 * 2.0 + 1.0 + 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn the_threshold_names_few_unrelated_pictures_even_where_more_would_find_more() {
+        // Forty unrelated pictures below, two among the shown ones: one more than is allowed.
+        let mut scores: Vec<(f64, bool)> = (0..38).map(|i| (-10.0 - f64::from(i), false)).collect();
+        scores.extend([(0.5, false), (0.7, false)]);
+        scores.extend((0..10).map(|i| (f64::from(i) * 0.1, true)));
+        let (threshold, reached) = best(&scores);
+        assert!(reached.false_share <= MOST_FALSE);
+        assert!((0.0..0.7).contains(&threshold) && reached.recall >= 0.3, "{threshold} {reached:?}");
+    }
 }

@@ -53,9 +53,8 @@ impl Gallery {
     pub fn new(body: &Body, head: &Head<f32>, encodings: Encodings) -> anyhow::Result<Self> {
         let all: Vec<usize> = (0..encodings.tokens.len()).collect();
         let max_words = body.bundle().manifest().decoding.max_words;
-        let base = body.say(&encodings, &all, max_words, |z, _, length| {
-            most_probable(&head.logits(z).view(), length)
-        })?;
+        let base = body
+            .say(&encodings, &all, max_words, |z, _, length| most_probable(&head.logits(z).view(), length))?;
         Ok(Self { encodings, base })
     }
 
@@ -67,7 +66,12 @@ impl Gallery {
 
     /// Observes a picture.
     #[must_use]
-    pub fn observe(&self, head: &Head<f32>, references: &References<f32>, picture: usize) -> Observation<f32> {
+    pub fn observe(
+        &self,
+        head: &Head<f32>,
+        references: &References<f32>,
+        picture: usize,
+    ) -> Observation<f32> {
         let tokens = self.encodings.view(picture, references.width());
         let z = z_of(&self.base[picture]);
         references.observe(&tokens, &head.probabilities(&z.view()).view(), z)

@@ -95,8 +95,7 @@ impl Head {
             let slope = (&gate * ((&sum * (1.0 - &gate)?)? + 1.0)?)?;
             let back = (through * slope)?;
             let first = back.t()?.matmul(&support.z)?;
-            let second =
-                error.t()?.matmul(&basis(&value, &support.weights, sizes.damping.as_ref())?)?;
+            let second = error.t()?.matmul(&basis(&value, &support.weights, sizes.damping.as_ref())?)?;
             head = Self {
                 first: (&head.first - constant(first).broadcast_mul(alpha_1)?)?,
                 second: (&head.second - constant(second).broadcast_mul(alpha_2)?)?,
@@ -204,8 +203,7 @@ mod tests {
 
         fn loss(&self, golden: &Golden, order: Order) -> Tensor {
             let words = golden.second.len();
-            let support =
-                tokens(&golden.support_z, &golden.support_targets, &golden.support_weights, words);
+            let support = tokens(&golden.support_z, &golden.support_targets, &golden.support_weights, words);
             let count = golden.query_targets.len();
             let query =
                 tokens(&golden.query_z, &golden.query_targets, &vec![1.0 / count as f64; count], words);
@@ -302,7 +300,8 @@ mod tests {
         use metalens::adaptation::{self, adapt};
         use ndarray::{Array1, Array2, s};
         let golden = golden();
-        let array = |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), rows[0].len()), |(i, j)| rows[i][j]);
+        let array =
+            |rows: &[Vec<f64>]| Array2::from_shape_fn((rows.len(), rows[0].len()), |(i, j)| rows[i][j]);
         let (first, second) = (array(&golden.first), array(&golden.second));
         let last = |x: &Array2<f64>| x.ncols() - 1;
         let start = adaptation::Head {
@@ -321,7 +320,12 @@ mod tests {
                 steps: golden.alpha.len(),
                 alpha: golden.alpha.clone(),
                 damping: case.damping,
-                new_words: metalens_models::NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
+                new_words: metalens_models::NewWordStart {
+                    offset: 0.0,
+                    weight: 1.0,
+                    detectors: 0.0,
+                    steps: 1.0,
+                },
                 memory: metalens_models::MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
                 familiarity: metalens_models::Familiarity {
                     known: [0.0; 4],
@@ -332,8 +336,7 @@ mod tests {
             };
             let device = adapt(start.clone(), &support, &schedule).logits(&array(&golden.query_z).view());
             let words = golden.second.len();
-            let tokens =
-                tokens(&golden.support_z, &golden.support_targets, &golden.support_weights, words);
+            let tokens = tokens(&golden.support_z, &golden.support_targets, &golden.support_weights, words);
             let scalar = |x: f64| Tensor::new(x, &Device::Cpu).unwrap();
             let sizes = StepSizes {
                 alpha: golden.alpha.iter().map(|pair| pair.map(scalar)).collect(),

@@ -31,7 +31,8 @@ impl CustomOp1 for Inverse {
         };
         // In f64: the Gram matrix of nearly equal tokens is nearly singular.
         let inverse = |values: Vec<f64>| {
-            let inverse = Array2::from_shape_vec((rows, rows), values).ok().and_then(|m| positive_inverse(&m));
+            let inverse =
+                Array2::from_shape_vec((rows, rows), values).ok().and_then(|m| positive_inverse(&m));
             match inverse {
                 Some(inverse) => Ok(inverse.into_raw_vec_and_offset().0),
                 None => candle_core::bail!("inverse: the matrix is not positive definite"),

@@ -35,7 +35,10 @@ mod tests {
 
     #[test]
     fn the_gradient_vanishes_at_the_weights_found() {
-        let x = Array2::from_shape_fn((40, 3), |(i, j)| if j == 2 { 1.0 } else { ((i * 7 + j * 13) as f64).sin() });
+        let x = Array2::from_shape_fn(
+            (40, 3),
+            |(i, j)| if j == 2 { 1.0 } else { ((i * 7 + j * 13) as f64).sin() },
+        );
         let labels: Vec<bool> = (0..40).map(|i| x[[i, 0]] + 0.8 * ((i * 3) as f64).cos() > 0.1).collect();
         let ridge = 0.5;
         let weights = logistic(&x, &labels, ridge);

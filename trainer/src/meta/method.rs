@@ -6,10 +6,10 @@ use metalens::adaptation::{Calibrated, Gate, Gradient, Head, Initialization, Log
 use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 
+use super::Body;
 use super::body::Length;
 use super::episode::Episode;
 use super::gallery::{Gallery, most_probable};
-use super::Body;
 use crate::vocabulary::END;
 
 /// A way to adapt.
@@ -60,7 +60,9 @@ impl fmt::Display for Method {
         match self {
             Self::Before => f.write_str("before"),
             Self::Nearest => f.write_str("nearest"),
-            Self::Memory(blend) => write!(f, "memory (share {}, temperature {})", blend.share, blend.temperature),
+            Self::Memory(blend) => {
+                write!(f, "memory (share {}, temperature {})", blend.share, blend.temperature)
+            }
             Self::FineTuned { steps, rate } => write!(f, "pretrained, Adam {rate}, {steps} steps"),
             Self::Calibrated => f.write_str("calibrated"),
             Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
@@ -203,13 +205,15 @@ impl Trial<'_> {
             let tokens = self.gallery.encodings.view(picture, references.width());
             references.direction(&tokens.mean_axis(Axis(0)).expect("there are positions").view())
         };
-        let support: Vec<Array1<f32>> = episode.support_pictures.iter().map(|&picture| direction(picture)).collect();
+        let support: Vec<Array1<f32>> =
+            episode.support_pictures.iter().map(|&picture| direction(picture)).collect();
         let said = |&picture: &usize| {
             let own = direction(picture);
             let best = (0..support.len())
                 .max_by(|&a, &b| own.dot(&support[a]).total_cmp(&own.dot(&support[b])))
                 .unwrap_or_default();
-            let words: Vec<u32> = episode.support[best].captions[0].targets.iter().map(|&word| word as u32).collect();
+            let words: Vec<u32> =
+                episode.support[best].captions[0].targets.iter().map(|&word| word as u32).collect();
             self.text(&words, &episode.new_words)
         };
         pictures.iter().map(said).collect()
@@ -226,15 +230,16 @@ impl Trial<'_> {
         let known = self.initialization.head.words();
         let mut already = vec![Vec::new(); pictures.len()];
         let max_words = self.body.bundle().manifest().decoding.max_words;
-        let said = self.body.say(&self.gallery.encodings, pictures, max_words, |z, places, length: Length| {
-            let chosen = most_probable(&score(z, places, &already).view(), length);
-            for (&word, &place) in chosen.iter().zip(places) {
-                if word as usize >= known {
-                    already[place].push(word as usize - known);
+        let said =
+            self.body.say(&self.gallery.encodings, pictures, max_words, |z, places, length: Length| {
+                let chosen = most_probable(&score(z, places, &already).view(), length);
+                for (&word, &place) in chosen.iter().zip(places) {
+                    if word as usize >= known {
+                        already[place].push(word as usize - known);
+                    }
                 }
-            }
-            chosen
-        })?;
+                chosen
+            })?;
         Ok(said.iter().map(|said| self.text(&said.words, new_words)).collect())
     }
 

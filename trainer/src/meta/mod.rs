@@ -23,12 +23,12 @@ pub use detectors::{DetectorConfig, Detectors, Labelled};
 pub use episode::{Episode, Query, episode, known_words};
 pub use evidence::{Ground, Separation, learn_evidence, learn_place, nearness};
 pub use gallery::{Gallery, most_probable, shown};
+pub use head::{Head, Order, StepSizes, Tokens};
 pub use method::{Method, Part, Trial};
-pub use protocol::{Estimate, Protocol, Reached, table};
 pub use outer::{Algorithm, Learned, Lesson};
+pub use protocol::{Estimate, Protocol, Reached, table};
 pub use references::{references, to_file};
 pub use train::{MetaTrained, meta_train};
-pub use head::{Head, Order, StepSizes, Tokens};
 
 /// How concepts are divided among meta-train, meta-validation and meta-test: few numbers are learned, many are reported.
 pub const CONCEPTS: &str = "30,20,50";

@@ -56,6 +56,8 @@ pub struct Learned {
     head: [Var; 2],
     /// log alpha `[steps, 2]`.
     alpha: Var,
+    /// 0 for steps that a layer rests, for good; else 1.
+    moves: Tensor,
     /// log damping of the second layer.
     damping: Option<Var>,
     optimisers: [AdamW; 2],
@@ -79,7 +81,10 @@ impl Learned {
         let vars = [Var::from_tensor(&start.first)?, Var::from_tensor(&start.second)?];
         let log = |x: f64| x.max(1e-6).ln() as f32;
         let alpha: Vec<f32> = schedule.alpha.iter().flatten().map(|&alpha| log(alpha)).collect();
-        let alpha = Var::from_tensor(&Tensor::from_vec(alpha, (schedule.alpha.len(), 2), &Device::Cpu)?)?;
+        let shape = (schedule.alpha.len(), 2);
+        let alpha = Var::from_tensor(&Tensor::from_vec(alpha, shape, &Device::Cpu)?)?;
+        let moves = schedule.alpha.iter().flatten().map(|&alpha| if alpha == 0.0 { 0.0_f32 } else { 1.0 });
+        let moves = Tensor::from_vec(moves.collect(), shape, &Device::Cpu)?;
         let damping = match schedule.damping {
             Some(damping) => Some(Var::from_tensor(&Tensor::new(log(damping), &Device::Cpu)?)?),
             None => None,
@@ -94,6 +99,7 @@ impl Learned {
             optimisers,
             head: vars,
             alpha,
+            moves,
             damping,
             reference: Head { first: start.first, second: start.second },
             blend: schedule.memory,
@@ -106,7 +112,7 @@ impl Learned {
     }
 
     fn sizes(&self) -> Result<StepSizes> {
-        let alpha = self.alpha.exp()?;
+        let alpha = (self.alpha.exp()? * &self.moves)?;
         let alpha = (0..alpha.dim(0)?)
             .map(|step| {
                 let row = alpha.get(step)?;
@@ -167,7 +173,10 @@ impl Learned {
                 let known = this.head[1].dim(0)?;
                 let toward = |start: &Var, end: &Tensor| (start.as_tensor() - end)?.flatten_all()?.to_vec1();
                 let second = adapted.second.narrow(0, 0, known)?;
-                return Ok((value, vec![toward(&this.head[0], &adapted.first)?, toward(&this.head[1], &second)?]));
+                return Ok((
+                    value,
+                    vec![toward(&this.head[0], &adapted.first)?, toward(&this.head[1], &second)?],
+                ));
             }
             let gradients = loss.backward()?;
             let flat = |var: &Var| match gradients.get(var) {
@@ -213,7 +222,8 @@ impl Learned {
         for (gradient, extra) in gradients.iter_mut().zip(self.kept(ordinary)?) {
             gradient.iter_mut().zip(extra).for_each(|(sum, g)| *sum += g);
         }
-        let rates = rates.map(|learning_rate| Rates { learning_rate, weight_decay: 0.0, clip: 1.0, average: 0.0 });
+        let rates =
+            rates.map(|learning_rate| Rates { learning_rate, weight_decay: 0.0, clip: 1.0, average: 0.0 });
         let numbers = gradients.split_off(2);
         self.optimisers[0].step(self.head.iter(), &gradients, rates[0])?;
         self.optimisers[1].step(std::iter::once(&self.alpha).chain(&self.damping), &numbers, rates[1])?;
@@ -250,7 +260,10 @@ impl Learned {
         let memories = self.optimisers.iter().flat_map(|optimiser| &optimiser.memory);
         for ((name, _), memory) in self.named().zip(memories) {
             for (part, values) in [("first", &memory.first_moment), ("second", &memory.second_moment)] {
-                tensors.insert(format!("{name}.{part}"), Tensor::from_slice(values, values.len(), &Device::Cpu)?);
+                tensors.insert(
+                    format!("{name}.{part}"),
+                    Tensor::from_slice(values, values.len(), &Device::Cpu)?,
+                );
             }
         }
         let losses: Vec<f64> = losses.to_vec();
@@ -264,14 +277,15 @@ impl Learned {
     /// # Errors
     /// When the file cannot be read or is of another head.
     pub fn load(&mut self, path: &Path) -> anyhow::Result<Vec<f64>> {
-        let tensors = candle_core::safetensors::load(path, &Device::Cpu)
-            .with_context(|| path.display().to_string())?;
+        let tensors =
+            candle_core::safetensors::load(path, &Device::Cpu).with_context(|| path.display().to_string())?;
         let take = |name: &str| {
             tensors.get(name).with_context(|| format!("{}: holds no {name}; remove it", path.display()))
         };
         let losses: Vec<f64> = take("losses")?.to_vec1()?;
         for (name, var) in self.named() {
-            var.set(take(&name)?).with_context(|| format!("{}: {name} is of another head", path.display()))?;
+            var.set(take(&name)?)
+                .with_context(|| format!("{}: {name} is of another head", path.display()))?;
         }
         let names: Vec<String> = self.named().map(|(name, _)| name).collect();
         for (name, memory) in names.iter().zip(self.optimisers.iter_mut().flat_map(|o| &mut o.memory)) {
@@ -300,7 +314,7 @@ impl Learned {
             Ok((all.slice(ndarray::s![.., ..last]).to_owned(), all.column(last).to_owned()))
         };
         let ((weight_1, bias_1), (weight_2, bias_2)) = (split(&self.head[0])?, split(&self.head[1])?);
-        let alpha: Vec<f32> = self.alpha.exp()?.flatten_all()?.to_vec1()?;
+        let alpha: Vec<f32> = (self.alpha.exp()? * &self.moves)?.flatten_all()?.to_vec1()?;
         let damping = match &self.damping {
             Some(damping) => Some(f64::from(damping.exp()?.to_scalar::<f32>()?)),
             None => None,
@@ -332,4 +346,80 @@ fn one_hot(targets: &[usize], words: usize) -> Result<Tensor> {
         rows[row * words + target] = 1.0;
     }
     Tensor::from_vec(rows, (targets.len(), words), &Device::Cpu)?.to_dtype(DType::F32)
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use metalens_models::{Familiarity, NewWordStart};
+
+    use super::*;
+
+    fn numbers(rows: usize, columns: usize, seed: f32) -> Array2<f32> {
+        Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j * 17) as f32 * 0.7 + seed).sin())
+    }
+
+    fn learned() -> Learned {
+        let head = adaptation::Head {
+            weight_1: numbers(4, 5, 0.0),
+            bias_1: Array1::zeros(4),
+            weight_2: numbers(6, 4, 1.0),
+            bias_2: Array1::zeros(6),
+        };
+        let schedule = InnerLoop {
+            steps: 2,
+            alpha: vec![[0.1, 0.5], [0.0, 0.5]],
+            damping: Some(1.0),
+            new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
+            memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
+            familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
+        };
+        Learned::new(&head, &schedule).unwrap()
+    }
+
+    fn lessons() -> Vec<Lesson> {
+        let lesson = |seed: f32| Lesson {
+            support: numbers(3, 5, seed),
+            support_targets: vec![1, 6, 2],
+            support_weights: Array1::from_vec(vec![0.25, 0.5, 0.25]),
+            mixtures: Array2::from_elem((1, 6), 1.0 / 6.0),
+            query: numbers(4, 5, seed + 0.1),
+            query_targets: vec![1, 6, 2, 0],
+            recalled: Array1::from_vec(vec![0.5, 0.5, 0.1, 0.0]),
+        };
+        vec![lesson(2.0), lesson(3.0)]
+    }
+
+    const RATES: [f64; 2] = [1e-2, 1e-2];
+
+    #[test]
+    fn every_algorithm_lowers_the_query_loss_and_a_resting_layer_rests() {
+        for algorithm in [Algorithm::Maml, Algorithm::Fomaml, Algorithm::Reptile] {
+            let mut learned = learned();
+            let ordinary = numbers(8, 5, 9.0);
+            let losses: Vec<f64> =
+                (0..30).map(|_| learned.step(&lessons(), &ordinary, algorithm, RATES).unwrap()).collect();
+            assert!(losses[29] < losses[0] - 0.05, "{algorithm:?}: {losses:?}");
+            let sizes = learned.sizes().unwrap();
+            assert_eq!(sizes.alpha[1][0].to_scalar::<f32>().unwrap(), 0.0);
+        }
+    }
+
+    #[test]
+    fn a_run_that_was_saved_goes_on_as_if_it_had_not_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outer.safetensors");
+        let ordinary = numbers(8, 5, 9.0);
+        let mut whole = learned();
+        let mut losses: Vec<f64> =
+            (0..3).map(|_| whole.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap()).collect();
+        whole.save(&path, &losses).unwrap();
+        let mut resumed = learned();
+        assert_eq!(resumed.load(&path).unwrap(), losses);
+        for _ in 0..3 {
+            losses.push(whole.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap());
+            let again = resumed.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap();
+            assert_eq!(again, losses[losses.len() - 1]);
+        }
+    }
 }

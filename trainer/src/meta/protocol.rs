@@ -6,11 +6,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
+use super::Body;
 use super::episode::{Episode, episode, known_words};
 use super::evidence::Separation;
 use super::gallery::Gallery;
 use super::method::{Method, Trial};
-use super::Body;
 use crate::score::{self, Sample};
 use crate::tasks::{Group, Pool, Subject, Task};
 
@@ -113,7 +113,10 @@ impl Protocol<'_> {
         let samples: Vec<Sample> = said
             .iter()
             .zip(&episode.query)
-            .map(|(caption, query)| Sample { hypothesis: caption.clone(), references: query.references.clone() })
+            .map(|(caption, query)| Sample {
+                hypothesis: caption.clone(),
+                references: query.references.clone(),
+            })
             .collect();
         let cider = score::score(&samples)?.cider;
         let mut generic = None;

@@ -60,24 +60,24 @@ pub fn references(
         detections.row_mut(picture).assign(&detect(&detectors, &tokens));
         said += &gallery.said(head, picture);
     }
-    Ok(ReferenceParts {
-        pooled,
-        detections,
-        said: said / count as f32,
-        detected: trained.words,
-        detectors,
-    })
+    Ok(ReferenceParts { pooled, detections, said: said / count as f32, detected: trained.words, detectors })
 }
 
 /// The ids of a caption's words that the vocabulary has.
 fn known(text: &str, vocabulary: &Vocabulary) -> Vec<usize> {
-    metalens::language::words(text).iter().filter_map(|word| vocabulary.id(word)).map(|id| id.index()).collect()
+    metalens::language::words(text)
+        .iter()
+        .filter_map(|word| vocabulary.id(word))
+        .map(|id| id.index())
+        .collect()
 }
 
 /// The nouns of the captions: words that can be seen.
 fn content_words(captions: &[Vec<String>], vocabulary: &Vocabulary) -> Vec<usize> {
-    let nouns: HashSet<String> = nouns(captions.iter().map(Vec::as_slice)).into_iter().map(|noun| noun.word).collect();
-    let mut ids: Vec<usize> = nouns.iter().filter_map(|word| vocabulary.id(word)).map(|id| id.index()).collect();
+    let nouns: HashSet<String> =
+        nouns(captions.iter().map(Vec::as_slice)).into_iter().map(|noun| noun.word).collect();
+    let mut ids: Vec<usize> =
+        nouns.iter().filter_map(|word| vocabulary.id(word)).map(|id| id.index()).collect();
     ids.sort_unstable();
     ids
 }

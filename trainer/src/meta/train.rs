@@ -51,7 +51,12 @@ const ORDINARY: usize = 128;
 ///
 /// # Errors
 /// When a folder cannot be read, there are too few pictures or scenes, or `stop` is set.
-pub fn meta_train(body: &Body, config: &MetaConfig, run: &Path, stop: &AtomicBool) -> anyhow::Result<MetaTrained> {
+pub fn meta_train(
+    body: &Body,
+    config: &MetaConfig,
+    run: &Path,
+    stop: &AtomicBool,
+) -> anyhow::Result<MetaTrained> {
     let head = Head::of_bundle(body.bundle())?;
     let things = Features::open(&config.things)?;
     let unseen = unseen(config)?;
@@ -62,7 +67,8 @@ pub fn meta_train(body: &Body, config: &MetaConfig, run: &Path, stop: &AtomicBoo
     let is_unseen = |place: &usize| unseen.contains(index.pictures[*place].name.as_str());
     let (new, seen): (Vec<usize>, Vec<usize>) = train.iter().partition(|place| is_unseen(place));
     let encodings = body.encode_prepared(&things, &seen)?;
-    let captions: Vec<Vec<String>> = seen.iter().map(|&place| index.pictures[place].captions.clone()).collect();
+    let captions: Vec<Vec<String>> =
+        seen.iter().map(|&place| index.pictures[place].captions.clone()).collect();
     let parts =
         references(body, &head, &encodings, &captions, config.ordinary, config.detectors, config.seed)?;
     drop(encodings);
@@ -90,7 +96,16 @@ pub fn meta_train(body: &Body, config: &MetaConfig, run: &Path, stop: &AtomicBoo
     let mut losses = Vec::new();
     if let Some(folder) = &config.places {
         let places = Features::open(folder)?;
-        losses = learn_places(body, config, &places, &ordinary, &mut initialization, &known, &run.join(OUTER), stop)?;
+        losses = learn_places(
+            body,
+            config,
+            &places,
+            &ordinary,
+            &mut initialization,
+            &known,
+            &run.join(OUTER),
+            stop,
+        )?;
     }
     Ok(MetaTrained {
         head: initialization.head,
@@ -155,7 +170,8 @@ fn learn_places(
         .collect();
     let gallery = Gallery::new(body, &initialization.head, body.encode_prepared(places, &allowed)?)?;
     let pool = Pool::new(allowed.iter().map(|&place| TaskPicture::from(&index.pictures[place])));
-    let scenes: HashSet<&str> = pool.pictures().iter().filter_map(|picture| picture.scene.as_deref()).collect();
+    let scenes: HashSet<&str> =
+        pool.pictures().iter().filter_map(|picture| picture.scene.as_deref()).collect();
     let several = scenes.len().min(4);
     let sampler = |scenes, shots| {
         let options = TaskOptions {
@@ -179,7 +195,10 @@ fn learn_places(
     // Where a picture counts as inside is learned from the first episodes' queries and ordinary pictures.
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
     let pooled = |encodings: &Encodings, picture: usize| {
-        encodings.view(picture, initialization.references.width()).mean_axis(Axis(0)).expect("there are positions")
+        encodings
+            .view(picture, initialization.references.width())
+            .mean_axis(Axis(0))
+            .expect("there are positions")
     };
     let mut still = initialization.clone();
     still.schedule.steps = 0;
@@ -189,8 +208,11 @@ fn learn_places(
         let queries: Vec<Array1<f32>> =
             episode.query.iter().map(|query| pooled(&gallery.encodings, query.picture)).collect();
         inside.extend(nearness(&still.references, &familiarity, &queries));
-        let others: Vec<Array1<f32>> =
-            (0..ordinary.base.len()).skip(number).step_by(PLACES).map(|picture| pooled(&ordinary.encodings, picture)).collect();
+        let others: Vec<Array1<f32>> = (0..ordinary.base.len())
+            .skip(number)
+            .step_by(PLACES)
+            .map(|picture| pooled(&ordinary.encodings, picture))
+            .collect();
         outside.extend(nearness(&still.references, &familiarity, &others));
     }
     anyhow::ensure!(!outside.is_empty(), "unseen: needed to tell places from ordinary pictures; name some");
@@ -230,7 +252,13 @@ fn learn_places(
         if (iteration + 1) % SAVED_EVERY == 0 {
             learned.save(saved, &losses)?;
             let recent = &losses[losses.len() - SAVED_EVERY..];
-            bar.suspend(|| eprintln!("outer step {:4}  query loss {:.4}", iteration + 1, recent.iter().sum::<f64>() / SAVED_EVERY as f64));
+            bar.suspend(|| {
+                eprintln!(
+                    "outer step {:4}  query loss {:.4}",
+                    iteration + 1,
+                    recent.iter().sum::<f64>() / SAVED_EVERY as f64
+                )
+            });
         }
     }
     bar.finish_and_clear();
@@ -258,7 +286,8 @@ fn lesson(
     let known = initialization.head.words();
     let captions = || episode.support.iter().flat_map(|shown| &shown.captions);
     let support: Vec<ArrayView2<f32>> = captions().map(|caption| caption.z.view()).collect();
-    let support_targets: Vec<usize> = captions().flat_map(|caption| caption.targets.iter().copied()).collect();
+    let support_targets: Vec<usize> =
+        captions().flat_map(|caption| caption.targets.iter().copied()).collect();
     let weight = initialization.schedule.new_words.weight as f32;
     let support_weights: Array1<f32> =
         support_targets.iter().map(|&target| if target < known { 1.0 } else { weight }).collect();
@@ -278,26 +307,34 @@ fn lesson(
             let id = vocabulary.id(&word).filter(|&id| vocabulary.can_be_said(id)).map(|id| id.0);
             id.or(slot).unwrap_or(UNKNOWN)
         };
-        metalens::language::words(text).into_iter().take(body.bundle().manifest().decoding.max_words).map(id).collect()
+        metalens::language::words(text)
+            .into_iter()
+            .take(body.bundle().manifest().decoding.max_words)
+            .map(id)
+            .collect()
     };
     let asked: Vec<(usize, Vec<u32>)> = chosen
         .iter()
         .map(|&place| &episode.query[place])
-        .flat_map(|query| query.references.iter().take(CAPTIONS).map(move |text| (query.picture, encode(text))))
+        .flat_map(|query| {
+            query.references.iter().take(CAPTIONS).map(move |text| (query.picture, encode(text)))
+        })
         .collect();
     debug_assert!(asked.iter().all(|(picture, _)| *picture < pool.pictures().len()));
     let (mut query, mut query_targets, mut recalled) = (Vec::new(), Vec::new(), Vec::new());
     for ((picture, _), taught) in asked.iter().zip(body.teach(&gallery.encodings, &asked)?) {
         let tokens = gallery.encodings.view(*picture, initialization.references.width());
         let pooled = tokens.mean_axis(Axis(0)).expect("there are positions");
-        let cosines = calibrated.familiarity.support.dot(&initialization.references.direction(&pooled.view()));
+        let cosines =
+            calibrated.familiarity.support.dot(&initialization.references.direction(&pooled.view()));
         let cosines = vec![cosines.view(); taught.targets.len()];
         let memory = calibrated.memory.recall(&taught.z.view(), &cosines, initialization.schedule.memory);
         for (n, &target) in taught.targets.iter().enumerate() {
             if target != UNKNOWN as usize {
                 query.push(taught.z.row(n).insert_axis(Axis(0)).to_owned());
                 query_targets.push(target);
-                let share = calibrated.memory.words.iter().zip(memory.row(n)).filter(|(word, _)| **word == target);
+                let share =
+                    calibrated.memory.words.iter().zip(memory.row(n)).filter(|(word, _)| **word == target);
                 recalled.push(share.map(|(_, p)| p).sum::<f32>());
             }
         }

@@ -12,10 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::config::Schedule;
 use super::dataset::Dataset;
-use crate::optimiser::{AdamW, Memory};
 use super::validate::Validated;
 use crate::captioner::{Parameters, Sizes};
 use crate::features::Index;
+use crate::optimiser::{AdamW, Memory};
 use crate::vocabulary::TrainingVocabulary;
 
 /// The file that `--resume` reads.

@@ -28,11 +28,11 @@ pub use validate::Validated;
 
 use crate::captioner::{Batch, Captioner, Dropout, PackedCaptions, Parameters, Sizes, ops};
 use crate::features::Features;
+use crate::optimiser::{self, AdamW, Rates};
 use crate::vocabulary::{END, START};
 use checkpoint::Progress;
 use config::{Config, Objective};
 use dataset::{Dataset, generator, purpose};
-use crate::optimiser::{self, AdamW, Rates};
 use self_critical::Critic;
 use speak::speak;
 

@@ -55,7 +55,8 @@ pub fn protocol_sheet(
                     Group::Unrelated => "without it".to_owned(),
                     Group::Scene(scene) => scene.clone(),
                 };
-                let said = |reached: &Reached| format!("{}: {}", reached.method, reached.examples[place][query]);
+                let said =
+                    |reached: &Reached| format!("{}: {}", reached.method, reached.examples[place][query]);
                 let first = task.texts(sample, pool).into_iter().next().unwrap_or_default();
                 let lines = vec![said(before), format!("people: {first}"), group];
                 (path_of(sample.picture), said(after), lines)
@@ -125,6 +126,9 @@ mod tests {
         assert_eq!(page.matches("<svg").count(), 1);
         assert!(page.contains("f1 over steps") && !page.contains("over shots"));
         assert!(page.contains("lumovak &lt;b&gt;") && page.contains("before: a cat"));
-        assert!(page.contains("people: a lumovak") && page.contains("Task 3: lumovak, which the corpus calls dog"));
+        assert!(
+            page.contains("people: a lumovak")
+                && page.contains("Task 3: lumovak, which the corpus calls dog")
+        );
     }
 }
