@@ -93,7 +93,14 @@ impl<T: Real> Initialization<T> {
                 (0..support.len()).filter(|&picture| says(support[picture])).collect()
             })
             .collect();
-        let hints = self.hints(support, &shown);
+        let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
+        let familiarity = Familiarity::new(&self.references, &self.schedule.familiarity, &observations);
+        // The detectors know ordinary things.
+        let hints = if familiarity.is_place() {
+            Array2::zeros((new_words, known))
+        } else {
+            self.hints(support, &shown)
+        };
         let mixtures = mixtures(&self.head, &tokens.z.view(), &tokens.targets, &hints, self.end);
         let mut start = with_rows(&self.head, &mixtures, self.schedule.new_words.offset);
         for (word, shown) in shown.iter().enumerate() {
@@ -101,9 +108,7 @@ impl<T: Real> Initialization<T> {
                 start.bias_2[known + word] = real(BARRED);
             }
         }
-        let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
-        let familiarity =
-            Familiarity::new(&self.references, &self.schedule.familiarity, &observations, &mixtures, &shown);
+        let familiarity = familiarity.with_words(&self.references, &mixtures, &shown);
         let pictures = support
             .iter()
             .enumerate()

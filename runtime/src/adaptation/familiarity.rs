@@ -83,26 +83,16 @@ const CLEARLY: [f64; 2] = [0.05, 1.0];
 const UNSAID: f64 = -50.0;
 
 impl<T: Real> Familiarity<T> {
-    /// What `support` makes familiar. Row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places
-    /// in `support` of the pictures whose captions have it.
+    /// Where `support` is, without its new words.
     #[must_use]
-    pub fn new(
-        references: &References<T>,
-        settings: &Settings,
-        support: &[&Observation<T>],
-        mixtures: &Array2<T>,
-        shown: &[Vec<usize>],
-    ) -> Self {
+    pub fn new(references: &References<T>, settings: &Settings, support: &[&Observation<T>]) -> Self {
         let directions: Vec<Array1<T>> =
             support.iter().map(|shown| references.direction(&shown.pooled.view())).collect();
         let mut matrix = Array2::zeros((directions.len(), references.width()));
         matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
-        let nearness: Vec<T> = references
-            .cosines(&matrix.view())
-            .rows()
-            .into_iter()
-            .map(|row| highest(row.iter().copied()))
-            .collect();
+        let cosines = references.cosines(&matrix.view());
+        let nearness: Vec<T> =
+            cosines.rows().into_iter().map(|row| highest(row.iter().copied())).collect();
         let usual = mean_and_deviation(nearness.into_iter());
         let held_out = |picture: usize| {
             let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);
@@ -113,15 +103,22 @@ impl<T: Real> Familiarity<T> {
             0 | 1 => T::zero(),
             n => (0..n).map(held_out).fold(T::zero(), |a, b| a + b) / real(n as f64),
         };
+        Self { words: Vec::new(), support: matrix, usual, apart }
+    }
+
+    /// With new words: row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places in the support of
+    /// the pictures whose captions have it.
+    #[must_use]
+    pub fn with_words(self, references: &References<T>, mixtures: &Array2<T>, shown: &[Vec<usize>]) -> Self {
         let words = mixtures.rows().into_iter().zip(shown).map(|(mixture, shown)| {
             let mut prototype = Array1::zeros(references.width());
-            shown.iter().for_each(|&picture| prototype += &directions[picture]);
+            shown.iter().for_each(|&picture| prototype += &self.support.row(picture));
             normalise(&mut prototype.view_mut());
             let cosines = references.cosines(&prototype.view().insert_axis(Axis(0)));
             let usual = mean_and_deviation(cosines.iter().copied());
             Word { mixture: mixture.to_owned(), prototype, usual }
         });
-        Self { words: words.collect(), support: matrix, usual, apart }
+        Self { words: words.collect(), ..self }
     }
 
     /// Whether the support is a place of its own.

@@ -158,18 +158,25 @@ fn ask(
     Ok(all)
 }
 
+/// The most ordinary pictures, as a share, that may be more than half in a place.
+const MOST_OUTSIDE: f64 = 0.02;
+/// The slope is steeper than the odds: a caption that is half in a place serves nobody.
+const STEEPER: f64 = 2.0;
+
 /// Learns slope and threshold of a place from the nearness of pictures inside and outside.
 ///
-/// # Errors
-/// When shapes do not fit.
+/// # Panics
+/// When there is no picture outside.
 pub fn learn_place(inside: &[f64], outside: &[f64], settings: &mut Familiarity) {
     let count = inside.len() + outside.len();
     let all: Vec<f64> = inside.iter().chain(outside).copied().collect();
     let x = Array2::from_shape_fn((count, 2), |(i, j)| if j == 0 { all[i] } else { 1.0 });
     let labels: Vec<bool> = (0..count).map(|i| i < inside.len()).collect();
-    let weights = logistic(&x, &labels, RIDGE);
-    settings.slope = weights[0];
-    settings.threshold = -weights[1] / weights[0];
+    let mut outside = outside.to_vec();
+    outside.sort_by(f64::total_cmp);
+    let allowed = (outside.len() as f64 * MOST_OUTSIDE) as usize;
+    settings.slope = STEEPER * logistic(&x, &labels, RIDGE)[0];
+    settings.threshold = outside[outside.len() - 1 - allowed];
 }
 
 /// How near pictures are to a support set, in standard deviations of ordinary pictures.
