@@ -11,6 +11,7 @@ pub mod load;
 mod memory;
 mod payload;
 mod predictor;
+mod product;
 mod real;
 mod references;
 mod rows;
