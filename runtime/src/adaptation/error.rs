@@ -51,7 +51,8 @@ pub enum CalibrationError {
     OnePicture,
     /// What was held out is captioned worse than by the initialization.
     #[error(
-        "held-out loss would rise from {before:.3} to {after:.3}: nothing was kept; add pictures or mend captions, or use --force"
+        "held-out samples are captioned worse than before (loss per word {before} -> {after}), nothing was kept; \
+         add pictures, mend captions, or use --force"
     )]
     Worse {
         /// Nats per token.

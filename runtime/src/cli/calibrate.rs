@@ -134,8 +134,12 @@ fn table(report: &Report) -> String {
     lines.join("\n")
 }
 
+/// Known words with less of a share in a new one are not worth telling.
+const LEAST_SHARE: f32 = 0.01;
+
 fn new_word(word: &NewWord) -> String {
-    let like: Vec<String> =
-        word.like.iter().map(|like| format!("{} {:.0} %", like.word, like.share * 100.0)).collect();
-    format!("new word {}: began as {}", word.written, like.join(", "))
+    let like = word.like.iter().filter(|like| like.share >= LEAST_SHARE);
+    let like: Vec<String> = like.map(|like| format!("{} {:.0} %", like.word, like.share * 100.0)).collect();
+    let like = if like.is_empty() { "nothing that is known".to_owned() } else { like.join(", ") };
+    format!("new word {}: began as {like}", word.written)
 }

@@ -1,4 +1,4 @@
-//! What the body makes of a picture's visual tokens: a caption, an observation, or z along captions that it is made to read.
+//! What the body makes of a picture's visual tokens: a caption, an observation, or z along captions that it has to read.
 
 use metalens_models::{Bundle, Shapes, SpecialTokens, TokenId, Vocabulary};
 use ndarray::{Array2, ArrayView2};
@@ -106,8 +106,7 @@ impl Speaker {
         Ok(initialization.references.observe(&tokens, &probabilities.view(), z))
     }
 
-    /// Makes the decoder read captions of a picture, each of at most [`Self::max_words`] words. Where it may be longer, it has
-    /// no end.
+    /// Makes the decoder read captions of a picture, each of at most [`Self::max_words`] words.
     pub fn read(&mut self, picture: Tokens, captions: &[Reading]) -> Result<Vec<Read<f32>>, EngineError> {
         let SpecialTokens { start, .. } = *self.vocabulary.special();
         let steps = &mut self.decoder.steps;

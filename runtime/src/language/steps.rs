@@ -73,8 +73,8 @@ impl Steps {
         Ok(())
     }
 
-    /// Hypothesis i continues the one that stood at `parents[i]` in the previous step and reads `words[i]`; in a picture's
-    /// first step all are alike.
+    /// Hypothesis i continues the one that stood at `parents[i]` in the previous step and reads `words[i]`; in a
+    /// picture's first step all are alike.
     pub fn step(&mut self, parents: &[usize], words: &[TokenId]) -> Result<(), EngineError> {
         for (slot, word) in self.words.iter_mut().zip(words) {
             *slot = i64::from(word.0);

@@ -1,12 +1,12 @@
 //! What of a calibration is kept in the state folder.
 
+#[cfg(test)]
+mod tests;
+
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-use super::calibration::{Calibrated, Initialization};
-use super::familiarity::{Familiarity, Word};
-use super::head::Head;
-use super::memory::Memory;
+use crate::adaptation::{Calibrated, Familiarity, Head, Initialization, Memory, Word};
 
 /// A calibration in plain numbers, row-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -81,14 +81,27 @@ struct FamiliarWord {
 
 /// A payload was made from a bundle of other sizes.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{part}: {found}, the bundle has {expected}")]
-pub struct Misfit {
-    /// Which part.
-    pub part: &'static str,
-    /// What it has.
-    pub found: usize,
-    /// What follows from the bundle.
-    pub expected: usize,
+pub enum Misfit {
+    /// A part has another size.
+    #[error("{part}: {found} numbers, {expected} follow from the bundle")]
+    Size {
+        /// Which part.
+        part: &'static str,
+        /// Its size.
+        found: usize,
+        /// What follows from the bundle.
+        expected: usize,
+    },
+    /// A part points beyond what there is.
+    #[error("{part}: number {found} of {count}")]
+    Beyond {
+        /// Which part.
+        part: &'static str,
+        /// What it points to, from 0.
+        found: usize,
+        /// How many there are.
+        count: usize,
+    },
 }
 
 impl Payload {
@@ -192,12 +205,12 @@ fn flat(matrix: &Array2<f32>) -> Vec<f32> {
 }
 
 fn same(part: &'static str, found: usize, expected: usize) -> Result<(), Misfit> {
-    if found == expected { Ok(()) } else { Err(Misfit { part, found, expected }) }
+    if found == expected { Ok(()) } else { Err(Misfit::Size { part, found, expected }) }
 }
 
 fn below(part: &'static str, indices: &[usize], limit: usize) -> Result<(), Misfit> {
     match indices.iter().find(|&&index| index >= limit) {
-        Some(&found) => Err(Misfit { part, found, expected: limit }),
+        Some(&found) => Err(Misfit::Beyond { part, found, count: limit }),
         None => Ok(()),
     }
 }
@@ -209,7 +222,7 @@ fn vector(part: &'static str, values: Vec<f32>, size: usize) -> Result<Array1<f3
 
 fn matrix(part: &'static str, values: Vec<f32>, rows: usize, columns: usize) -> Result<Array2<f32>, Misfit> {
     let found = values.len();
-    Array2::from_shape_vec((rows, columns), values).map_err(|_| Misfit {
+    Array2::from_shape_vec((rows, columns), values).map_err(|_| Misfit::Size {
         part,
         found,
         expected: rows * columns,
