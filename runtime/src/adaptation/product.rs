@@ -1,4 +1,4 @@
-//! Products of a few rows with a layer: what captioning asks for, a step of a beam at a time.
+//! Products of a few rows with a layer: a step of a beam, or a caption.
 
 use ndarray::{Array2, ArrayView2};
 use pulp::{Simd, WithSimd};
@@ -6,7 +6,7 @@ use pulp::{Simd, WithSimd};
 use super::real::Real;
 
 /// Up to so many rows, reading the layer as it lies beats packing it for a product of matrices.
-const FEW: usize = 8;
+const FEW: usize = 16;
 /// Vectors that are summed side by side, so that none waits for the one before.
 const SUMS: usize = 4;
 
@@ -37,9 +37,10 @@ impl WithSimd for Layer<'_> {
     fn with_simd<S: Simd>(self, simd: S) -> Vec<f32> {
         let outputs = self.weight.len() / self.inputs;
         let mut product = vec![0.0; self.x.len() / self.inputs * outputs];
-        for (x, product) in self.x.chunks_exact(self.inputs).zip(product.chunks_exact_mut(outputs.max(1))) {
-            for (weight, product) in self.weight.chunks_exact(self.inputs).zip(product) {
-                *product = dot(simd, x, weight);
+        // The rows stay in the nearest cache while the layer, which does not fit there, is read once.
+        for (output, weight) in self.weight.chunks_exact(self.inputs).enumerate() {
+            for (row, x) in self.x.chunks_exact(self.inputs).enumerate() {
+                product[row * outputs + output] = dot(simd, x, weight);
             }
         }
         product
