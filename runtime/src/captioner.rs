@@ -1,12 +1,14 @@
 //! A bundle, loaded and ready to caption.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Instant;
 
-use metalens_models::{Bundle, BundleError, Manifest, Vocabulary};
+use metalens_models::{Bundle, BundleError, Manifest};
 
+use crate::adaptation::Learned;
 use crate::engine::EngineError;
-use crate::language::{Beam, BeamSettings, Decoder, Graphs, Hypothesis, MAX_BEAM, MAX_WORDS};
+use crate::language::{Applied, MAX_BEAM, Speaker};
 use crate::vision::{self, Encoder, Picture};
 
 /// Why a captioner could not be opened or used.
@@ -49,6 +51,8 @@ pub struct Caption {
     pub words: Vec<Word>,
     /// The natural logarithm of the caption's probability.
     pub log_probability: f32,
+    /// How much the picture is like what was calibrated on, from 0 to 1; none without a calibration.
+    pub familiarity: Option<f32>,
     /// Milliseconds for resizing and encoding the picture.
     pub encoder_ms: f64,
     /// Milliseconds for finding the words.
@@ -67,10 +71,9 @@ impl Caption {
 /// Captions pictures, one after another.
 pub struct Captioner {
     manifest: Manifest,
-    vocabulary: Vocabulary,
     pub(crate) encoder: Encoder,
-    pub(crate) decoder: Decoder,
-    beam: Beam,
+    pub(crate) speaker: Speaker,
+    learned: Option<Arc<Learned>>,
 }
 
 impl Captioner {
@@ -93,31 +96,25 @@ impl Captioner {
             return Err(CaptionerError::Beam(width));
         }
         // The encoder takes as long to load as all the rest.
-        let (encoder, rest) = std::thread::scope(|scope| {
+        let (encoder, speaker) = std::thread::scope(|scope| {
             let encoder = scope.spawn(|| vision::load_encoder(bundle));
-            let rest = Graphs::load(bundle, width).and_then(|graphs| Ok((graphs, bundle.vocabulary()?)));
-            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rest)
+            let speaker = Speaker::load(bundle, width);
+            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), speaker)
         });
-        let (graphs, vocabulary) = rest?;
-        let settings = BeamSettings {
-            width,
-            length_normalisation: manifest.decoding.length_normalisation,
-            max_words: manifest.decoding.max_words.min(MAX_WORDS),
-            end: manifest.special.end,
-        };
-        Ok(Self {
-            encoder: Encoder::new(&encoder?, manifest.preprocessing.clone())?,
-            decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
-            beam: Beam::new(settings),
-            vocabulary,
-            manifest,
-        })
+        let speaker = speaker?;
+        let encoder = Encoder::new(&encoder?, manifest.preprocessing.clone())?;
+        Ok(Self { encoder, speaker, learned: None, manifest })
     }
 
     /// What the bundle says of itself.
     #[must_use]
     pub fn manifest(&self) -> &Manifest {
         &self.manifest
+    }
+
+    /// From now on captions with a calibration of the same bundle.
+    pub fn learn(&mut self, learned: Arc<Learned>) {
+        self.learned = Some(learned);
     }
 
     /// Says what it sees.
@@ -130,29 +127,24 @@ impl Captioner {
         self.encoder.encode()?;
         let encoder_ms = milliseconds(began);
         let began = Instant::now();
-        self.decoder.look_at(self.encoder.tokens()?)?;
-        let start = self.manifest.special.start;
-        let best = self.beam.search(&mut self.decoder, start)?;
-        let words = spell(&self.vocabulary, best);
+        let seen = self.encoder.tokens()?;
+        let applied = match &self.learned {
+            Some(learned) => {
+                let observation = self.speaker.observe(learned.initialization(), seen)?;
+                Some(Applied::new(learned.clone(), learned.gate(&observation)))
+            }
+            None => None,
+        };
+        let familiarity = applied.as_ref().map(|applied| applied.gate.familiarity);
+        let said = self.speaker.say(seen, applied)?;
         Ok(Caption {
-            words,
-            log_probability: best.log_probability,
+            words: said.words,
+            log_probability: said.log_probability,
+            familiarity,
             encoder_ms,
             decoder_ms: milliseconds(began),
         })
     }
-}
-
-fn spell(vocabulary: &Vocabulary, hypothesis: &Hypothesis) -> Vec<Word> {
-    hypothesis
-        .words
-        .iter()
-        .zip(&hypothesis.word_log_probabilities)
-        .map(|(&id, log_probability)| Word {
-            word: vocabulary.word(id).unwrap_or_default().to_owned(),
-            probability: log_probability.exp(),
-        })
-        .collect()
 }
 
 /// Milliseconds since `began`.

@@ -1,8 +1,9 @@
 //! Captions pictures on the device.
 //!
 //! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`language`]
-//! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`engine`] is the one module that knows
-//! which inference library runs the graphs. [`store`] keeps what a calibration made, through power cuts.
+//! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`adaptation`] computes what a handful of
+//! captioned pictures changes about the head, and [`calibrator`] ties it to a bundle. [`store`] keeps what a calibration made,
+//! through power cuts. [`engine`] is the one module that knows which inference library runs the graphs; [`cli`] is the program.
 //!
 //! ```no_run
 //! let mut captioner = metalens::Captioner::open("models/flickr8k-lite0".as_ref(), Default::default())?;
@@ -12,6 +13,7 @@
 //! ```
 
 pub mod adaptation;
+pub mod calibrator;
 mod captioner;
 pub mod cli;
 pub mod engine;

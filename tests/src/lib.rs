@@ -5,4 +5,5 @@
 
 pub mod drawing;
 pub mod graphs;
+pub mod meta;
 pub mod tiny;

@@ -49,6 +49,17 @@ pub enum CalibrationError {
     /// One picture: nothing can be held out.
     #[error("one picture is too few to tell whether calibrating helps; add another, or use --force")]
     OnePicture,
+    /// What was held out is captioned worse than by the initialization.
+    #[error(
+        "held-out samples are captioned worse than before (loss per word {before} -> {after}), nothing was kept; \
+         add pictures, mend captions, or use --force"
+    )]
+    Worse {
+        /// Nats per token.
+        before: f32,
+        /// Nats per token.
+        after: f32,
+    },
     /// More than fits the device.
     #[error(
         "{pictures} pictures with {tokens} words in all, at most {limit} words; keep the pictures that differ most"

@@ -13,6 +13,7 @@
 
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut1, Axis, Zip};
 
+use super::product::times;
 use super::real::{Real, real};
 
 /// The head's parameters. Row i of the second layer is the word with id i; rows stand for as many words as the head
@@ -74,7 +75,7 @@ impl<T: Real> Head<T> {
     }
 
     pub(super) fn logits_of(&self, hidden: &ArrayView2<T>) -> Array2<T> {
-        hidden.dot(&self.weight_2.t()) + &self.bias_2
+        times(hidden, &self.weight_2) + &self.bias_2
     }
 
     /// Logits `[tokens, words]` of z `[tokens, feature]`.
@@ -127,7 +128,7 @@ impl<T: Real> Head<T> {
 
 /// The first layer with these parameters.
 pub(super) fn hidden<T: Real>(weight: &Array2<T>, bias: &Array1<T>, z: &ArrayView2<T>) -> Hidden<T> {
-    let sum = z.dot(&weight.t()) + bias;
+    let sum = times(z, weight) + bias;
     Hidden { value: sum.mapv(silu), sum }
 }
 

@@ -114,6 +114,13 @@ impl<T: Real> References<T> {
     pub fn width(&self) -> usize {
         self.mean.len()
     }
+
+    /// Cosine of two pictures' directions from the ordinary pictures' mean: 1 where they look the same.
+    #[must_use]
+    pub fn likeness(&self, a: &Observation<T>, b: &Observation<T>) -> T {
+        self.direction(&a.pooled.view()).dot(&self.direction(&b.pooled.view()))
+    }
+
     /// Observes a picture from its visual tokens v `[positions, token]` and the probabilities `[steps, words]` along its
     /// caption before calibration, where the decoder made z `[steps, feature]`.
     #[must_use]

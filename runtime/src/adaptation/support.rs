@@ -128,9 +128,9 @@ impl NewWords {
         self.slots.is_empty()
     }
 
-    /// Each as it is written, in the order of their slots.
-    pub fn written(&self) -> impl Iterator<Item = &str> {
-        self.slots.values().map(|slot| slot.written.as_str())
+    /// Each as it is compared and as it is written, in the order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.slots.iter().map(|(word, slot)| (word.as_str(), slot.written.as_str()))
     }
 
     /// The ids of a caption's words.

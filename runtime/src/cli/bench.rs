@@ -99,12 +99,12 @@ fn round_of(captioner: &mut Captioner, picture: &vision::Picture) -> anyhow::Res
     let began = Instant::now();
     captioner.encoder.encode()?;
     let encoder = milliseconds(began);
-    captioner.decoder.look_at(captioner.encoder.tokens()?)?;
+    captioner.speaker.decoder.look_at(captioner.encoder.tokens()?)?;
     let began = Instant::now();
-    captioner.decoder.run_decoder()?;
+    captioner.speaker.decoder.steps.run()?;
     let decoder = milliseconds(began);
     let began = Instant::now();
-    captioner.decoder.run_head(1)?;
+    captioner.speaker.decoder.run_head(1)?;
     let head = milliseconds(began);
     let began = Instant::now();
     captioner.caption(picture)?;

@@ -4,14 +4,21 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
+use metalens_models::Bundle;
+
 use super::{BundleArgument, Outcome, one_line, say};
+use crate::adaptation::Learned;
 use crate::language::MAX_BEAM;
+use crate::store::StateReader;
 use crate::{Caption, Captioner, Options, Word, vision};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
     #[command(flatten)]
     bundle: BundleArgument,
+    /// The folder in which `metalens calibrate` keeps what it learned.
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Hypotheses kept while searching; 1 is fastest. The bundle's own where not given.
     #[arg(long, value_name = "N", value_parser = beam_width)]
     beam: Option<usize>,
@@ -44,7 +51,11 @@ fn beam_width(text: &str) -> Result<usize, String> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
-    let mut captioner = Captioner::open(&arguments.bundle.folder()?, Options { beam: arguments.beam })?;
+    let bundle = Bundle::open(&arguments.bundle.folder()?)?;
+    let mut captioner = Captioner::from_bundle(&bundle, Options { beam: arguments.beam })?;
+    if let Some(state) = &arguments.state {
+        learn(&mut captioner, &bundle, state)?;
+    }
     let mut outcome = Outcome::Done;
     for file in &arguments.images {
         match read(file).and_then(|picture| Ok(captioner.caption(&picture)?)) {
@@ -56,6 +67,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
         }
     }
     Ok(outcome)
+}
+
+/// Makes the captioner use what a state keeps, as far as it can be used.
+fn learn(captioner: &mut Captioner, bundle: &Bundle, state: &Path) -> anyhow::Result<()> {
+    let loaded = Learned::of_state(bundle, &StateReader::open(state)?)?;
+    for warning in &loaded.warnings {
+        eprintln!("metalens: {warning}");
+    }
+    if let Some(head) = loaded.head {
+        captioner.learn(head.payload);
+    }
+    Ok(())
 }
 
 /// No picture that is decoded here has so many bytes; an endless stream would take all memory.
@@ -81,7 +104,7 @@ fn print(arguments: &Arguments, file: &Path, caption: &Caption) -> anyhow::Resul
             caption: caption.text(),
             log_probability: caption.log_probability,
             words: &caption.words,
-            familiarity: None,
+            familiarity: caption.familiarity,
             encoder_ms: caption.encoder_ms,
             decoder_ms: caption.decoder_ms,
         })?

@@ -4,6 +4,7 @@
 
 mod bench;
 mod bundle_path;
+mod calibrate;
 mod caption;
 mod doctor;
 mod output;
@@ -23,6 +24,8 @@ pub use usage::{WRONG_USAGE, parse};
 enum Command {
     /// Say what pictures show.
     Caption(caption::Arguments),
+    /// Learn from a handful of captioned pictures.
+    Calibrate(calibrate::Arguments),
     /// Measure how long each part of captioning takes.
     Bench(bench::Arguments),
     /// Check the bundle and this installation.
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
     };
     let result = match command {
         Command::Caption(arguments) => caption::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     };

@@ -1,19 +1,15 @@
 //! The decoder and head of a bundle, as the beam search wants them.
 
+use std::sync::Arc;
+
 use metalens_models::{Bundle, Shapes, TokenId, Vocabulary, file};
 
 use super::NextWord;
+use super::steps::{self, Steps};
 use crate::CaptionerError;
+use crate::adaptation::{Gate, Learned, Row};
 use crate::engine::{EngineError, Graph, Input, Output, Session};
 use crate::vision::Tokens;
-
-/// Where the decoder's inputs and outputs stand.
-const WORD: usize = 0;
-const STATE: usize = 1;
-const TOKENS: usize = 2;
-const KEYS: usize = 3;
-const NEXT_STATE: usize = 0;
-const Z: usize = 1;
 
 /// The graphs that say words, for beams of one width.
 pub(crate) struct Graphs {
@@ -23,44 +19,49 @@ pub(crate) struct Graphs {
 
 impl Graphs {
     pub fn load(bundle: &Bundle, width: usize) -> Result<Self, CaptionerError> {
-        let shapes = &bundle.manifest().shapes;
-        let Shapes { token, key, state, feature, vocabulary, .. } = *shapes;
-        let positions = shapes.positions();
-        let decoder = Graph::load(
-            &bundle.read(file::DECODER)?,
-            file::DECODER,
-            &[
-                Input::I64("word", &[width]),
-                Input::F32("state", &[width, state]),
-                Input::F32("tokens", &[1, positions, token]),
-                Input::F32("keys", &[1, positions, key]),
-            ],
-            &[Output("next_state", &[width, state]), Output("z", &[width, feature])],
-        )?;
+        let Shapes { feature, vocabulary, .. } = bundle.manifest().shapes;
         let head = Graph::load(
             &bundle.read(file::HEAD)?,
             file::HEAD,
             &[Input::F32("z", &[width, feature])],
             &[Output("logits", &[width, vocabulary])],
         )?;
-        Ok(Self { decoder, head })
+        Ok(Self { decoder: steps::load(bundle, width)?, head })
     }
 }
 
 /// Says the next words of up to `width` hypotheses about one picture.
 pub struct Decoder {
-    decoder: Session,
+    pub(crate) steps: Steps,
     head: Session,
-    state_size: usize,
     vocabulary_size: usize,
     /// Words that must not be said.
     barred: Vec<usize>,
-    words: Vec<i64>,
-    /// State of each hypothesis, before the step.
-    state: Vec<f32>,
-    /// Whether the next step is the picture's first.
-    fresh: bool,
+    applied: Option<Applied>,
     log_probabilities: Vec<f32>,
+}
+
+/// A calibration, as it applies to one picture.
+pub(crate) struct Applied {
+    pub learned: Arc<Learned>,
+    pub gate: Gate<f32>,
+    /// The new words that each hypothesis of the last step has, counted from the first one.
+    already: Vec<Vec<usize>>,
+}
+
+impl Applied {
+    pub fn new(learned: Arc<Learned>, gate: Gate<f32>) -> Self {
+        Self { learned, gate, already: vec![Vec::new()] }
+    }
+
+    fn follow(&mut self, parents: &[usize], words: &[TokenId]) {
+        let follow = |(&parent, &word): (&usize, &TokenId)| {
+            let mut already = self.already[parent].clone();
+            already.extend(self.learned.new_word(word));
+            already
+        };
+        self.already = parents.iter().zip(words).map(follow).collect();
+    }
 }
 
 impl Decoder {
@@ -71,16 +72,13 @@ impl Decoder {
         vocabulary: &Vocabulary,
     ) -> Result<Self, EngineError> {
         Ok(Self {
-            decoder: graphs.decoder.session()?,
+            steps: Steps::new(&graphs.decoder, width, shapes)?,
             head: graphs.head.session()?,
-            state_size: shapes.state,
             vocabulary_size: shapes.vocabulary,
             barred: (0..shapes.vocabulary)
                 .filter(|&word| !vocabulary.can_be_said(TokenId(word as u32)))
                 .collect(),
-            words: vec![0; width],
-            state: vec![0.0; width * shapes.state],
-            fresh: true,
+            applied: None,
             log_probabilities: vec![0.0; width * shapes.vocabulary],
         })
     }
@@ -90,23 +88,29 @@ impl Decoder {
     /// # Errors
     /// When the tokens have other sizes than the decoder's.
     pub fn look_at(&mut self, picture: Tokens) -> Result<(), EngineError> {
-        self.decoder.set(TOKENS, picture.tokens)?;
-        self.decoder.set(KEYS, picture.keys)?;
-        self.state[..self.state_size].copy_from_slice(picture.state);
-        self.fresh = true;
-        Ok(())
+        self.applied = None;
+        self.steps.look_at(picture)
     }
 
-    /// Runs the decoder's graph on words and states as they are.
-    pub(crate) fn run_decoder(&mut self) -> Result<(), EngineError> {
-        self.decoder.set_i64(WORD, &self.words)?;
-        self.decoder.set(STATE, &self.state)?;
-        self.decoder.run()
+    /// Says of this picture what was learned; none is the bundle's own head.
+    pub(crate) fn apply(&mut self, applied: Option<Applied>) {
+        self.applied = applied;
     }
 
     /// Runs the head on what the decoder made last, and turns logits into log-probabilities of words that can be said.
     pub(crate) fn run_head(&mut self, hypotheses: usize) -> Result<(), EngineError> {
-        self.head.set(0, self.decoder.output(Z)?)?;
+        if let Some(Applied { learned, gate, already }) = &self.applied {
+            let asked: Vec<Row<f32>> = already.iter().map(|already| Row { gate, already }).collect();
+            let probabilities = learned.probabilities(&self.steps.z_of(hypotheses)?, &asked);
+            let rows = self.log_probabilities.chunks_exact_mut(self.vocabulary_size);
+            for (row, probabilities) in rows.zip(probabilities.rows()) {
+                // Slots that no word has taken stand behind the words that have a probability.
+                row.fill(f32::NEG_INFINITY);
+                row.iter_mut().zip(probabilities).for_each(|(to, p)| *to = p.ln());
+            }
+            return Ok(());
+        }
+        self.head.set(0, self.steps.z()?)?;
         self.head.run()?;
         let logits = self.head.output(0)?;
         let rows = self
@@ -131,17 +135,10 @@ impl NextWord for Decoder {
     type Error = EngineError;
 
     fn step(&mut self, parents: &[usize], words: &[TokenId]) -> Result<(), EngineError> {
-        for (slot, word) in self.words.iter_mut().zip(words) {
-            *slot = i64::from(word.0);
+        self.steps.step(parents, words)?;
+        if let Some(applied) = &mut self.applied {
+            applied.follow(parents, words);
         }
-        if !std::mem::take(&mut self.fresh) {
-            let states = self.decoder.output(NEXT_STATE)?;
-            let size = self.state_size;
-            for (slot, &parent) in self.state.chunks_exact_mut(size).zip(parents) {
-                slot.copy_from_slice(&states[parent * size..][..size]);
-            }
-        }
-        self.run_decoder()?;
         self.run_head(parents.len())
     }
 

@@ -2,9 +2,12 @@
 
 mod beam;
 mod decoder;
+mod speaker;
+mod steps;
 mod words;
 
 pub use beam::{Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_WORDS, NextWord};
 pub use decoder::Decoder;
-pub(crate) use decoder::Graphs;
+pub(crate) use decoder::Applied;
+pub(crate) use speaker::{Reading, Speaker};
 pub use words::{Spelled, spelled, words};

@@ -101,7 +101,9 @@ impl StateReader {
         Ok(generations)
     }
 
-    pub(super) fn head(&self, generation: Generation) -> PathBuf {
+    /// The file of a head.
+    #[must_use]
+    pub fn head(&self, generation: Generation) -> PathBuf {
         self.folder.join(HEADS).join(generation.file_name())
     }
 

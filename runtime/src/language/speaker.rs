@@ -1,0 +1,149 @@
+//! What the body makes of a picture's visual tokens: a caption, an observation, or z along captions that it has to read.
+
+use metalens_models::{Bundle, Shapes, SpecialTokens, TokenId, Vocabulary};
+use ndarray::{Array2, ArrayView2};
+
+use super::decoder::{Applied, Decoder, Graphs};
+use super::{Beam, BeamSettings, MAX_WORDS};
+use crate::adaptation::{Initialization, Observation, Read};
+use crate::engine::EngineError;
+use crate::vision::Tokens;
+use crate::{CaptionerError, Word};
+
+/// Says and reads captions of one picture after another.
+pub(crate) struct Speaker {
+    pub decoder: Decoder,
+    beam: Beam,
+    vocabulary: Vocabulary,
+    shapes: Shapes,
+    max_words: usize,
+}
+
+/// Words, and the natural logarithm of the whole caption's probability.
+pub(crate) struct Said {
+    pub words: Vec<Word>,
+    pub log_probability: f32,
+}
+
+impl Speaker {
+    /// Loads the graphs for a beam of `width` hypotheses.
+    pub fn load(bundle: &Bundle, width: usize) -> Result<Self, CaptionerError> {
+        let manifest = bundle.manifest();
+        let (graphs, vocabulary) = (Graphs::load(bundle, width)?, bundle.vocabulary()?);
+        let max_words = manifest.decoding.max_words.min(MAX_WORDS);
+        let settings = BeamSettings {
+            width,
+            length_normalisation: manifest.decoding.length_normalisation,
+            max_words,
+            end: manifest.special.end,
+        };
+        Ok(Self {
+            decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
+            beam: Beam::new(settings),
+            vocabulary,
+            shapes: manifest.shapes,
+            max_words,
+        })
+    }
+
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The longest caption that is said or read.
+    pub fn max_words(&self) -> usize {
+        self.max_words
+    }
+
+    /// Says what the picture shows, with a calibration where there is one.
+    pub fn say(&mut self, picture: Tokens, applied: Option<Applied>) -> Result<Said, EngineError> {
+        let learned = applied.as_ref().map(|applied| applied.learned.clone());
+        self.decoder.look_at(picture)?;
+        self.decoder.apply(applied);
+        let best = self.beam.search(&mut self.decoder, self.vocabulary.special().start)?;
+        let word = |id: TokenId| {
+            let new = learned.as_ref().and_then(|learned| learned.written(id));
+            new.or_else(|| self.vocabulary.word(id)).unwrap_or_default().to_owned()
+        };
+        let words = best.words.iter().zip(&best.word_log_probabilities);
+        Ok(Said {
+            words: words
+                .map(|(&id, log_probability)| Word { word: word(id), probability: log_probability.exp() })
+                .collect(),
+            log_probability: best.log_probability,
+        })
+    }
+
+    /// Looks at a picture as calibration does: along the likeliest words before it.
+    pub fn observe(
+        &mut self,
+        initialization: &Initialization<f32>,
+        picture: Tokens,
+    ) -> Result<Observation<f32>, EngineError> {
+        let SpecialTokens { start, end, .. } = *self.vocabulary.special();
+        let steps = &mut self.decoder.steps;
+        steps.look_at(picture)?;
+        let (mut z, mut probabilities, mut length) = (Vec::new(), Vec::new(), 0);
+        let mut word = start;
+        while length < self.max_words && (length == 0 || word != end) {
+            steps.step(&[0], &[word])?;
+            let row = steps.z_of(1)?;
+            let next = initialization.head.probabilities(&row);
+            // A caption has one word at least, as in the beam search.
+            let allowed = next.iter().enumerate().filter(|(id, _)| length > 0 || *id != end.index());
+            let best = allowed.fold((0, 0.0), |best, (id, &p)| if p > best.1 { (id, p) } else { best });
+            word = TokenId(best.0 as u32);
+            z.extend(row.iter());
+            probabilities.extend(next);
+            length += 1;
+        }
+        let shape = "every step adds a row";
+        let z = Array2::from_shape_vec((length, self.shapes.feature), z).expect(shape);
+        let probabilities =
+            Array2::from_shape_vec((length, initialization.head.words()), probabilities).expect(shape);
+        let tokens = ArrayView2::from_shape((self.shapes.positions(), self.shapes.token), picture.tokens)
+            .expect("the encoder's graph was loaded with this shape");
+        Ok(initialization.references.observe(&tokens, &probabilities.view(), z))
+    }
+
+    /// Makes the decoder read captions of a picture, each of at most [`Self::max_words`] words.
+    pub fn read(&mut self, picture: Tokens, captions: &[Reading]) -> Result<Vec<Read<f32>>, EngineError> {
+        let SpecialTokens { start, .. } = *self.vocabulary.special();
+        let steps = &mut self.decoder.steps;
+        let places: Vec<usize> = (0..steps.width()).collect();
+        let mut reads = Vec::with_capacity(captions.len());
+        for captions in captions.chunks(steps.width()) {
+            steps.look_at(picture)?;
+            let longest = captions.iter().map(|caption| caption.targets.len()).max().unwrap_or_default();
+            let mut z = vec![Vec::new(); captions.len()];
+            for place in 0..longest {
+                let before = |caption: &Reading| match place.checked_sub(1) {
+                    Some(before) => caption.targets.get(before).copied().unwrap_or(start),
+                    None => start,
+                };
+                let words: Vec<TokenId> = captions.iter().map(before).collect();
+                steps.step(&places[..captions.len()], &words)?;
+                let rows = steps.z_of(captions.len())?;
+                for ((z, row), caption) in z.iter_mut().zip(rows.rows()).zip(captions) {
+                    if place < caption.targets.len() {
+                        z.extend(row);
+                    }
+                }
+            }
+            for (z, caption) in z.into_iter().zip(captions) {
+                let targets: Vec<usize> = caption.targets.iter().map(|id| id.index()).collect();
+                let z = Array2::from_shape_vec((targets.len(), self.shapes.feature), z)
+                    .expect("every target adds a row");
+                reads.push(Read { z, targets });
+            }
+        }
+        Ok(reads)
+    }
+}
+
+/// A caption to read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Reading {
+    /// Its words, and the end unless it was cut.
+    pub targets: Vec<TokenId>,
+}
