@@ -130,6 +130,7 @@ impl Payload {
             first: moved.then(|| layer(&head.weight_1, &head.bias_1)),
             second: layer(&head.weight_2, &head.bias_2),
             memory: Remembered {
+                scale: memory.scale.to_vec(),
                 keys: flat(&memory.keys),
                 words: memory.words.clone(),
                 pictures: memory.pictures.clone(),
