@@ -91,8 +91,7 @@ impl<T: Real> Familiarity<T> {
         let mut matrix = Array2::zeros((directions.len(), references.width()));
         matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
         let cosines = references.cosines(&matrix.view());
-        let nearness: Vec<T> =
-            cosines.rows().into_iter().map(|row| highest(row.iter().copied())).collect();
+        let nearness: Vec<T> = cosines.rows().into_iter().map(|row| highest(row.iter().copied())).collect();
         let usual = mean_and_deviation(nearness.into_iter());
         let held_out = |picture: usize| {
             let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);

@@ -91,7 +91,7 @@ impl<T: Real> Adapted<T> {
         let mut total = Array2::zeros((hidden.nrows(), self.start.words()));
         for Change { coefficients, basis } in &self.second {
             let (weights, bias) = split(basis);
-            total = total + (hidden.dot(&weights.t()) + &bias).dot(coefficients);
+            total = total + (hidden.dot(&weights.t()) + bias).dot(coefficients);
         }
         total
     }

@@ -108,9 +108,9 @@ fn dense(start: &Head<f64>, support: &Tokens<f64>, schedule: &InnerLoop) -> Head
             preconditioned(join(&gradient.weight_2, &gradient.bias_2), &with_ones(&hidden), schedule.damping);
         let inputs = |x: &Array2<f64>, n: usize| x.slice(ndarray::s![.., ..n]).to_owned();
         head.weight_1 = head.weight_1 - inputs(&first, FEATURE) * alpha_1;
-        head.bias_1 = head.bias_1 - &first.column(FEATURE).mapv(|x| x * alpha_1);
+        head.bias_1 -= &first.column(FEATURE).mapv(|x| x * alpha_1);
         head.weight_2 = head.weight_2 - inputs(&second, HIDDEN) * alpha_2;
-        head.bias_2 = head.bias_2 - &second.column(HIDDEN).mapv(|x| x * alpha_2);
+        head.bias_2 -= &second.column(HIDDEN).mapv(|x| x * alpha_2);
     }
     head
 }

@@ -7,7 +7,7 @@ mod steps;
 mod words;
 
 pub use beam::{Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_WORDS, NextWord};
-pub use decoder::Decoder;
 pub(crate) use decoder::Applied;
+pub use decoder::Decoder;
 pub(crate) use speaker::{Reading, Speaker};
 pub use words::{Spelled, spelled, words};

@@ -78,7 +78,7 @@ pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
 /// Writes a bundle of finished files, whose golden picture is the one that `manifest` names.
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_files(
     manifest: Manifest,
     files: &BTreeMap<String, Vec<u8>>,

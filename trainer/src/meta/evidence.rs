@@ -198,8 +198,15 @@ mod tests {
     #[test]
     fn a_separation_counts_hits_and_false_names() {
         // Three shown, two of them found; four not shown, one of them named.
-        let decisions =
-            [(true, true), (true, true), (true, false), (false, true), (false, false), (false, false), (false, false)];
+        let decisions = [
+            (true, true),
+            (true, true),
+            (true, false),
+            (false, true),
+            (false, false),
+            (false, false),
+            (false, false),
+        ];
         let found = Separation::of(&decisions);
         assert_eq!((found.recall, found.false_share), (2.0 / 3.0, 0.25));
         assert!((found.f1 - 2.0 * 2.0 / (2.0 * 2.0 + 1.0 + 1.0)).abs() < 1e-12);

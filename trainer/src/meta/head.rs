@@ -253,7 +253,7 @@ mod tests {
             let flat = |rows: &[Vec<f64>]| rows.iter().flatten().copied().collect::<Vec<f64>>();
             assert!(gap(&found[0], &flat(&case.d_first)) < 1e-8);
             assert!(gap(&found[1], &flat(&case.d_second)) < 1e-8);
-            assert!(gap(&found[2], &case.d_alpha.as_flattened().to_vec()) < 1e-8);
+            assert!(gap(&found[2], case.d_alpha.as_flattened()) < 1e-8);
             if let Some(damping) = case.d_damping {
                 assert!(gap(&found[3], &[damping]) < 1e-8);
             }

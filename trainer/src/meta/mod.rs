@@ -11,6 +11,7 @@ mod inverse;
 mod logistic;
 mod method;
 mod outer;
+mod places;
 mod protocol;
 mod references;
 mod train;

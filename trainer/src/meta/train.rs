@@ -3,28 +3,22 @@
 use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use indicatif::ProgressBar;
 use metalens::adaptation::{Head, Initialization, References};
 use metalens_models::{Familiarity, InnerLoop};
-use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
-use rand::SeedableRng;
-use rand::seq::index::sample;
-use rand_chacha::ChaCha8Rng;
 
+use super::Body;
 use super::config::{EvidenceConfig, MetaConfig};
-use super::episode::{Episode, episode, known_words};
-use super::evidence::{Ground, Separation, learn_evidence, learn_place, nearness};
+use super::episode::known_words;
+use super::evidence::{Ground, Separation, learn_evidence};
 use super::gallery::Gallery;
-use super::outer::{Learned, Lesson};
+use super::places::{Places, learn_places};
 use super::references::{references, to_file};
-use super::{Body, Encodings};
 use crate::corpus::Split;
 use crate::features::Features;
 use crate::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, Shares, TaskOptions, TaskPicture};
-use crate::vocabulary::UNKNOWN;
 
 /// What meta-training makes.
 pub struct MetaTrained {
@@ -40,12 +34,8 @@ pub struct MetaTrained {
     pub losses: Vec<f64>,
 }
 
-/// Query captions of a picture that an outer step looks at.
-const CAPTIONS: usize = 2;
-/// Query pictures that an outer step looks at.
-const PICTURES: usize = 20;
-/// Ordinary tokens that an outer step compares with the pre-trained head.
-const ORDINARY: usize = 128;
+/// The outer loop's state, in the run's folder.
+const OUTER: &str = "outer.safetensors";
 
 /// Runs all of it. The outer loop is saved in the folder `run` now and then and when `stop` is set, and goes on from there.
 ///
@@ -97,14 +87,16 @@ pub fn meta_train(
     if let Some(folder) = &config.places {
         let places = Features::open(folder)?;
         losses = learn_places(
-            body,
-            config,
-            &places,
-            &ordinary,
+            &Places {
+                body,
+                config,
+                features: &places,
+                ordinary: &ordinary,
+                known: &known,
+                saved: &run.join(OUTER),
+                stop,
+            },
             &mut initialization,
-            &known,
-            &run.join(OUTER),
-            stop,
         )?;
     }
     Ok(MetaTrained {
@@ -149,204 +141,4 @@ fn evidence_of(
     let training = sampler(MetaSplit::Train, "1,0,0")?;
     let validation = sampler(MetaSplit::Validation, "0,1,0")?;
     learn_evidence(ground, initialization, (&training, config.training), (&validation, config.validation))
-}
-
-fn learn_places(
-    body: &Body,
-    config: &MetaConfig,
-    places: &Features,
-    ordinary: &Gallery,
-    initialization: &mut Initialization<f32>,
-    known: &HashSet<String>,
-    saved: &Path,
-    stop: &AtomicBool,
-) -> anyhow::Result<Vec<f64>> {
-    let index = places.index();
-    let usable: Vec<usize> = (0..index.pictures.len()).filter(|&place| places.usable(place)).collect();
-    let test: HashSet<&str> = config.test_scenes.iter().map(String::as_str).collect();
-    let allowed: Vec<usize> = usable
-        .into_iter()
-        .filter(|&place| index.pictures[place].label.as_deref().is_some_and(|scene| !test.contains(scene)))
-        .collect();
-    let gallery = Gallery::new(body, &initialization.head, body.encode_prepared(places, &allowed)?)?;
-    let pool = Pool::new(allowed.iter().map(|&place| TaskPicture::from(&index.pictures[place])));
-    let scenes: HashSet<&str> =
-        pool.pictures().iter().filter_map(|picture| picture.scene.as_deref()).collect();
-    let several = scenes.len().min(4);
-    let sampler = |scenes, shots| {
-        let options = TaskOptions {
-            kind: Kind::NewDomain { scenes: number(scenes), shots: number(shots) },
-            split: MetaSplit::Train,
-            partition: Partition {
-                subjects: "1,0,0".parse().map_err(anyhow::Error::msg)?,
-                ..Partition::default()
-            },
-            seed: config.seed,
-            known: known.clone(),
-        };
-        anyhow::Ok(Sampler::new(&pool, options)?)
-    };
-    let samplers = [sampler(1, 10)?, sampler(several, 5)?];
-    let draw = |number: usize, initialization: &Initialization<f32>| {
-        let task = samplers[usize::from(number % 3 == 2)].task(number);
-        episode(body, &gallery, initialization, &task, &pool, known)
-    };
-
-    // Where a picture counts as inside is learned from the first episodes' queries and ordinary pictures.
-    let (mut inside, mut outside) = (Vec::new(), Vec::new());
-    let pooled = |encodings: &Encodings, picture: usize| {
-        encodings
-            .view(picture, initialization.references.width())
-            .mean_axis(Axis(0))
-            .expect("there are positions")
-    };
-    let mut still = initialization.clone();
-    still.schedule.steps = 0;
-    for number in 0..PLACES {
-        let episode = draw(number, &still)?;
-        let familiarity = still.calibrate(&episode.support, episode.new_words.len()).familiarity;
-        let queries: Vec<Array1<f32>> =
-            episode.query.iter().map(|query| pooled(&gallery.encodings, query.picture)).collect();
-        inside.extend(nearness(&still.references, &familiarity, &queries));
-        let others: Vec<Array1<f32>> = (0..ordinary.base.len())
-            .skip(number)
-            .step_by(PLACES)
-            .map(|picture| pooled(&ordinary.encodings, picture))
-            .collect();
-        outside.extend(nearness(&still.references, &familiarity, &others));
-    }
-    anyhow::ensure!(!outside.is_empty(), "unseen: needed to tell places from ordinary pictures; name some");
-    learn_place(&inside, &outside, &mut initialization.schedule.familiarity);
-
-    let ordinary_z: Vec<ArrayView2<f32>> =
-        ordinary.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
-    let ordinary_z = concatenate(Axis(0), &ordinary_z)?;
-    let mut learned = Learned::new(&initialization.head, &initialization.schedule)?;
-    let mut losses = if saved.exists() { learned.load(saved)? } else { Vec::new() };
-    let outer = config.outer;
-    let bar = ProgressBar::new(outer.iterations as u64).with_style(super::bar_style("outer steps"));
-    bar.set_position(losses.len() as u64);
-    for iteration in losses.len()..outer.iterations {
-        if stop.load(Ordering::Relaxed) {
-            learned.save(saved, &losses)?;
-            anyhow::bail!("interrupted after {iteration} outer steps; the same command goes on from there");
-        }
-        (still.head, _) = learned.finish(&initialization.schedule)?;
-        let mut rng = ChaCha8Rng::seed_from_u64(config.seed ^ (iteration as u64 + 1));
-        let lessons = (0..outer.meta_batch)
-            .map(|place| {
-                let episode = draw(PLACES + iteration * outer.meta_batch + place, &still)?;
-                lesson(body, &gallery, &still, &episode, &pool, &mut rng)
-            })
-            .collect::<anyhow::Result<Vec<_>>>()?;
-        let tokens = sample(&mut rng, ordinary_z.nrows(), ORDINARY.min(ordinary_z.nrows())).into_vec();
-        let loss = learned.step(
-            &lessons,
-            &ordinary_z.select(Axis(0), &tokens),
-            outer.algorithm,
-            [outer.head_rate, outer.number_rate],
-        )?;
-        losses.push(loss);
-        bar.set_message(format!("{loss:.3}"));
-        bar.inc(1);
-        if (iteration + 1) % SAVED_EVERY == 0 {
-            learned.save(saved, &losses)?;
-            let recent = &losses[losses.len() - SAVED_EVERY..];
-            bar.suspend(|| {
-                eprintln!(
-                    "outer step {:4}  query loss {:.4}",
-                    iteration + 1,
-                    recent.iter().sum::<f64>() / SAVED_EVERY as f64
-                )
-            });
-        }
-    }
-    bar.finish_and_clear();
-    if outer.iterations > 0 {
-        (initialization.head, initialization.schedule) = learned.finish(&initialization.schedule)?;
-    }
-    Ok(losses)
-}
-
-/// The outer loop's state, in the run's folder.
-const OUTER: &str = "outer.safetensors";
-const SAVED_EVERY: usize = 25;
-/// Episodes from which the place's slope and threshold are learned.
-const PLACES: usize = 12;
-
-fn lesson(
-    body: &Body,
-    gallery: &Gallery,
-    initialization: &Initialization<f32>,
-    episode: &Episode,
-    pool: &Pool,
-    rng: &mut ChaCha8Rng,
-) -> anyhow::Result<Lesson> {
-    let calibrated = initialization.calibrate(&episode.support, episode.new_words.len());
-    let known = initialization.head.words();
-    let captions = || episode.support.iter().flat_map(|shown| &shown.captions);
-    let support: Vec<ArrayView2<f32>> = captions().map(|caption| caption.z.view()).collect();
-    let support_targets: Vec<usize> =
-        captions().flat_map(|caption| caption.targets.iter().copied()).collect();
-    let weight = initialization.schedule.new_words.weight as f32;
-    let support_weights: Array1<f32> =
-        support_targets.iter().map(|&target| if target < known { 1.0 } else { weight }).collect();
-    let total = support_weights.sum();
-    let mixtures = calibrated.familiarity.words.iter().map(|word| word.mixture.view().insert_axis(Axis(0)));
-    let mixtures: Vec<_> = mixtures.collect();
-    let mixtures = match mixtures.as_slice() {
-        [] => Array2::zeros((0, known)),
-        rows => concatenate(Axis(0), rows)?,
-    };
-
-    let chosen = sample(rng, episode.query.len(), PICTURES.min(episode.query.len())).into_vec();
-    let vocabulary = body.bundle().vocabulary()?;
-    let encode = |text: &String| -> Vec<u32> {
-        let id = |word: String| {
-            let slot = episode.new_words.binary_search(&word).ok().map(|slot| (known + slot) as u32);
-            let id = vocabulary.id(&word).filter(|&id| vocabulary.can_be_said(id)).map(|id| id.0);
-            id.or(slot).unwrap_or(UNKNOWN)
-        };
-        metalens::language::words(text)
-            .into_iter()
-            .take(body.bundle().manifest().decoding.max_words)
-            .map(id)
-            .collect()
-    };
-    let asked: Vec<(usize, Vec<u32>)> = chosen
-        .iter()
-        .map(|&place| &episode.query[place])
-        .flat_map(|query| {
-            query.references.iter().take(CAPTIONS).map(move |text| (query.picture, encode(text)))
-        })
-        .collect();
-    debug_assert!(asked.iter().all(|(picture, _)| *picture < pool.pictures().len()));
-    let (mut query, mut query_targets, mut recalled) = (Vec::new(), Vec::new(), Vec::new());
-    for ((picture, _), taught) in asked.iter().zip(body.teach(&gallery.encodings, &asked)?) {
-        let tokens = gallery.encodings.view(*picture, initialization.references.width());
-        let pooled = tokens.mean_axis(Axis(0)).expect("there are positions");
-        let cosines =
-            calibrated.familiarity.support.dot(&initialization.references.direction(&pooled.view()));
-        let cosines = vec![cosines.view(); taught.targets.len()];
-        let memory = calibrated.memory.recall(&taught.z.view(), &cosines, initialization.schedule.memory);
-        for (n, &target) in taught.targets.iter().enumerate() {
-            if target != UNKNOWN as usize {
-                query.push(taught.z.row(n).insert_axis(Axis(0)).to_owned());
-                query_targets.push(target);
-                let share =
-                    calibrated.memory.words.iter().zip(memory.row(n)).filter(|(word, _)| **word == target);
-                recalled.push(share.map(|(_, p)| p).sum::<f32>());
-            }
-        }
-    }
-    let query: Vec<ArrayView2<f32>> = query.iter().map(|row| row.view()).collect();
-    Ok(Lesson {
-        support: concatenate(Axis(0), &support)?,
-        support_targets,
-        support_weights: support_weights / total,
-        mixtures,
-        query: concatenate(Axis(0), &query)?,
-        query_targets,
-        recalled: recalled.into(),
-    })
 }
