@@ -214,12 +214,11 @@ mod tests {
 
     #[test]
     fn the_threshold_names_few_unrelated_pictures_even_where_more_would_find_more() {
-        // Forty unrelated pictures below, two among the shown ones: one more than is allowed.
-        let mut scores: Vec<(f64, bool)> = (0..38).map(|i| (-10.0 - f64::from(i), false)).collect();
-        scores.extend([(0.5, false), (0.7, false)]);
+        // Of forty unrelated pictures two may be named; the third that is like the concept sets the threshold.
+        let mut scores: Vec<(f64, bool)> = (0..37).map(|i| (-10.0 - f64::from(i), false)).collect();
+        scores.extend([(0.25, false), (0.5, false), (0.7, false)]);
         scores.extend((0..10).map(|i| (f64::from(i) * 0.1, true)));
         let (threshold, reached) = best(&scores);
-        assert!(reached.false_share <= MOST_FALSE);
-        assert!((0.0..0.7).contains(&threshold) && reached.recall >= 0.3, "{threshold} {reached:?}");
+        assert_eq!((threshold, reached.false_share, reached.recall), (0.25, 0.05, 0.7));
     }
 }

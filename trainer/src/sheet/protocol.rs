@@ -5,14 +5,14 @@ use std::path::PathBuf;
 use plotters::prelude::*;
 
 use super::{Figure, Page};
-use crate::meta::{Reached, table};
+use crate::meta::{Method, Reached, table};
 use crate::tasks::{Group, Pool, Subject, Task};
 
 /// Queries shown of a task.
 const QUERIES: usize = 8;
 
 /// The page: the table of what methods reached, a curve for each family of methods that differ in one number, and the first
-/// tasks' queries with the captions of the first and the last method.
+/// tasks' queries with the captions of the first method and of calibration, or else of the last.
 ///
 /// `path_of` is the file of the picture at a place of the pool.
 ///
@@ -37,7 +37,10 @@ pub fn protocol_sheet(
             page.svg(&curve(&points, along, main)?);
         }
     }
-    let (Some(before), Some(after)) = (reached.first(), reached.last()) else { return Ok(page.finish()) };
+    let calibrated = reached.iter().find(|reached| reached.method == Method::Calibrated.to_string());
+    let (Some(before), Some(after)) = (reached.first(), calibrated.or(reached.last())) else {
+        return Ok(page.finish());
+    };
     for (place, task) in tasks.iter().enumerate().take(before.examples.len()) {
         let about = match &task.subject {
             Subject::NewWord { concept, nonce } => format!("{nonce}, which the corpus calls {concept}"),
@@ -94,7 +97,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::meta::{Estimate, Method};
+    use crate::meta::Estimate;
     use crate::tasks::{Sample, TaskPicture};
 
     #[test]
