@@ -193,7 +193,8 @@ pub struct NewWordStart {
     pub offset: f64,
     /// How much the detectors' view of the support counts beside the decoder's in what a new word is like.
     pub detectors: f64,
-    /// What the step sizes are multiplied by where the support shows new things and is no place of its own.
+    /// What the second layer's step sizes are multiplied by where the support shows new things and is no place of its own; the
+    /// first layer rests there.
     pub steps: f64,
     /// How many ordinary tokens a token of a new word counts for in the support's loss.
     pub weight: f64,

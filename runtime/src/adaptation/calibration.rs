@@ -124,12 +124,13 @@ impl<T: Real> Initialization<T> {
         }
     }
 
-    /// A support set that shows new things among ordinary pictures has less to change than one that is a place of its own.
+    /// A support set that shows new things among ordinary pictures has less to change than one that is a place of its own: there
+    /// the first layer rests.
     fn schedule_for(&self, familiarity: &Familiarity<T>) -> InnerLoop {
         let mut schedule = self.schedule.clone();
         if !familiarity.is_place() {
-            for alpha in schedule.alpha.iter_mut().flatten() {
-                *alpha *= self.schedule.new_words.steps;
+            for alpha in &mut schedule.alpha {
+                *alpha = [0.0, alpha[1] * self.schedule.new_words.steps];
             }
         }
         schedule
