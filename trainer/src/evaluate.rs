@@ -1,16 +1,16 @@
 //! Captions the pictures of a corpus with a bundle, as a device would, and scores the captions.
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use indicatif::{ProgressBar, ProgressStyle};
 use metalens::language::words;
 use metalens::{Captioner, Options, vision};
 use metalens_models::Bundle;
 use serde::Serialize;
 
 use crate::corpus::Picture;
+use crate::parallel;
 use crate::score::{self, Sample, Scores};
 
 /// A picture's caption beside what people said.
@@ -55,41 +55,21 @@ pub fn evaluate(
 ) -> anyhow::Result<Evaluation> {
     let bundle = Bundle::open(folder)?;
     let beam = beam.unwrap_or(bundle.manifest().decoding.beam);
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures  {per_sec}  {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::new(pictures.len() as u64).with_style(style);
-    let next = AtomicUsize::new(0);
-    let work = || -> anyhow::Result<Vec<(usize, Result<String, String>)>> {
+    let said = parallel::map(pictures, threads, "pictures", stop, || {
         let mut captioner = Captioner::from_bundle(&bundle, Options { beam: Some(beam) })?;
-        let mut said = Vec::new();
-        loop {
-            let place = next.fetch_add(1, Ordering::Relaxed);
-            let Some(picture) = pictures.get(place) else { return Ok(said) };
-            anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
+        Ok(move |picture: &&Picture| {
             let decoded = std::fs::read(&picture.path)
                 .map_err(|error| error.to_string())
                 .and_then(|bytes| vision::decode(&bytes).map_err(|error| error.to_string()));
-            said.push(match decoded {
-                Ok(decoded) => (place, Ok(captioner.caption(&decoded)?.text())),
-                Err(reason) => (place, Err(reason)),
-            });
-            bar.inc(1);
-        }
-    };
-    let mut said = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..threads.max(1)).map(|_| scope.spawn(work)).collect();
-        workers
-            .into_iter()
-            .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect::<anyhow::Result<Vec<_>>>()
-    })?
-    .concat();
-    bar.finish_and_clear();
-    said.sort_by_key(|(place, _)| *place);
+            match decoded {
+                Ok(decoded) => Ok(Ok(captioner.caption(&decoded)?.text())),
+                Err(reason) => Ok(Err(reason)),
+            }
+        })
+    })?;
 
     let (mut captions, mut rejected) = (Vec::new(), Vec::new());
-    for (place, caption) in said {
-        let picture = pictures[place];
+    for (picture, caption) in pictures.iter().zip(said) {
         match caption {
             Ok(caption) => captions.push(Captioned {
                 id: picture.name.clone(),

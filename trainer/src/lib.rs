@@ -15,6 +15,7 @@ pub mod features;
 pub mod meta;
 pub mod onnx;
 mod optimiser;
+pub mod parallel;
 pub mod pretrain;
 pub mod score;
 pub mod sheet;

@@ -2,21 +2,15 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod shared;
+
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
 
-use metalens_trainer::corpus::{Corpus, Format, Split, read};
+use metalens_trainer::corpus::{Corpus, Format, Split};
 
-/// The folder of a corpus: below `METALENS_DATA`, else below `shared/data` beside the workspace.
+/// A corpus without defects.
 fn corpus(name: &str, format: Format) -> Option<Corpus> {
-    let data = std::env::var_os("METALENS_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let folder = data.join(name);
-    if !folder.is_dir() {
-        println!("skipped: no {}; METALENS_DATA names the folder of the corpora", folder.display());
-        return None;
-    }
-    let corpus = read(&folder, format).unwrap();
+    let corpus = shared::corpus(name, format)?;
     corpus.require_clean().unwrap();
     Some(corpus)
 }

@@ -2,27 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod shared;
+
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
 
 use metalens::language::words;
-use metalens_trainer::corpus::{Corpus, Format, Split, read};
+use metalens_trainer::corpus::{Format, Split};
 use metalens_trainer::tasks::{
     Group, Kind, MetaSplit, Partition, Pool, Sampler, Subject, Task, TaskOptions, family, nouns,
 };
-
-/// The folder of a corpus: below `METALENS_DATA`, else below `shared/data` beside the workspace.
-fn corpus(name: &str, format: Format) -> Option<Corpus> {
-    let data = std::env::var_os("METALENS_DATA")
-        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), PathBuf::from);
-    let folder = data.join(name);
-    if !folder.is_dir() {
-        println!("skipped: no {}; METALENS_DATA names the folder of the corpora", folder.display());
-        return None;
-    }
-    Some(read(&folder, format).unwrap())
-}
+use shared::corpus;
 
 fn number(number: usize) -> NonZeroUsize {
     NonZeroUsize::new(number).unwrap()

@@ -25,6 +25,10 @@ pub struct Memory<T> {
     pub scale: Array1<T>,
     /// z / scale of every token `[tokens, feature]`.
     pub keys: Array2<T>,
+    /// Squared length of each key.
+    lengths: Array1<T>,
+    /// Mean squared distance between two tokens.
+    usual: T,
     /// The word after each.
     pub words: Vec<usize>,
     /// The picture of each.
@@ -42,16 +46,14 @@ impl<T: Real> Memory<T> {
         } else {
             Array1::ones(z.ncols())
         };
-        Self { keys: z / &scale, scale, words, pictures }
+        Self::of_keys(z / &scale, scale, words, pictures)
     }
 
-    /// Mean squared distance between two tokens, each with itself included; 1 where all are the same.
-    fn usual(&self) -> T {
-        let count = real::<T>(self.keys.nrows().max(1) as f64);
-        let mean = self.keys.sum_axis(Axis(0)) / count;
-        let second = self.keys.iter().fold(T::zero(), |sum, &x| sum + x * x) / count;
-        let usual = real::<T>(2.0) * (second - mean.dot(&mean));
-        if usual > T::zero() { usual } else { T::one() }
+    /// The memory with these keys, such as one that was kept.
+    #[must_use]
+    pub fn of_keys(keys: Array2<T>, scale: Array1<T>, words: Vec<usize>, pictures: Vec<usize>) -> Self {
+        let lengths = keys.rows().into_iter().map(|key| key.dot(&key)).collect();
+        Self { usual: usual(&keys), lengths, keys, scale, words, pictures }
     }
 
     /// Probabilities `[rows, tokens]` of the remembered tokens after z `[rows, feature]`; `cosines[r]` are those of row r's
@@ -61,17 +63,24 @@ impl<T: Real> Memory<T> {
         let queries = z / &self.scale;
         // |q - k|^2 = |q|^2 - 2 q k + |k|^2; |q|^2 is the same for every key.
         let mut scores = queries.dot(&self.keys.t());
-        let lengths: Array1<T> = self.keys.rows().into_iter().map(|key| key.dot(&key)).collect();
-        let usual = self.usual();
         let two = real::<T>(2.0);
         let (picture, temperature) = (real::<T>(blend.picture), real::<T>(blend.temperature));
         for (mut row, cosines) in scores.rows_mut().into_iter().zip(cosines) {
             for (n, score) in row.iter_mut().enumerate() {
                 let unlike = T::one() - cosines[self.pictures[n]];
-                *score = ((two * *score - lengths[n]) / usual - picture * unlike) / temperature;
+                *score = ((two * *score - self.lengths[n]) / self.usual - picture * unlike) / temperature;
             }
             softmax(&mut row);
         }
         scores
     }
+}
+
+/// Mean squared distance between two tokens, each with itself included; 1 where all are the same.
+fn usual<T: Real>(keys: &Array2<T>) -> T {
+    let count = real::<T>(keys.nrows().max(1) as f64);
+    let mean = keys.sum_axis(Axis(0)) / count;
+    let second = keys.iter().fold(T::zero(), |sum, &x| sum + x * x) / count;
+    let usual = real::<T>(2.0) * (second - mean.dot(&mean));
+    if usual > T::zero() { usual } else { T::one() }
 }

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::Context;
 use half::slice::HalfFloatSliceExt;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
 use metalens_models::{Preprocessing, hexadecimal, replace};
@@ -22,6 +22,7 @@ use super::store::{
 };
 use crate::corpus::{Corpus, Picture};
 use crate::encoder::TrunkShape;
+use crate::parallel::bar_style;
 
 /// How a corpus is prepared.
 #[derive(Clone, Debug)]
@@ -329,7 +330,5 @@ fn open_for_writing(path: &Path) -> anyhow::Result<File> {
 }
 
 fn bar(pictures: u64) -> ProgressBar {
-    let style = ProgressStyle::with_template("{bar:30} {pos}/{len} pictures  {per_sec}  {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(pictures).with_style(style)
+    ProgressBar::new(pictures).with_style(bar_style("pictures"))
 }

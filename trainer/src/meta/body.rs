@@ -2,23 +2,25 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
-use indicatif::ProgressBar;
 use metalens::engine::{self, Constant};
+use metalens::language::words;
 use metalens::vision::{self, Encoder};
-use metalens_models::{Bundle, file};
+use metalens_models::{Bundle, Vocabulary, file};
 use ndarray::{Array1, Array2, ArrayView2};
 
 use crate::captioner::{Captioner, Encoded, PackedCaptions, Parameters, Sizes};
 use crate::features::Features;
+use crate::parallel;
 use crate::vocabulary::{END, START, UNKNOWN};
 
 /// The frozen part of a bundle's captioner.
 pub struct Body {
     bundle: Bundle,
+    vocabulary: Vocabulary,
     parameters: Parameters,
 }
 
@@ -86,13 +88,31 @@ impl Body {
         }
         let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, &Device::Cpu)
             .with_context(|| folder.display().to_string())?;
-        Ok(Self { bundle, parameters })
+        Ok(Self { vocabulary: bundle.vocabulary()?, bundle, parameters })
     }
 
     /// The bundle.
     #[must_use]
     pub fn bundle(&self) -> &Bundle {
         &self.bundle
+    }
+
+    /// The bundle's words.
+    #[must_use]
+    pub fn vocabulary(&self) -> &Vocabulary {
+        &self.vocabulary
+    }
+
+    /// The ids of a caption's words, cut to the longest that the bundle says. `new_words`, sorted, take the slots in their order.
+    #[must_use]
+    pub fn ids(&self, caption: &str, new_words: &[String]) -> Vec<u32> {
+        let first = self.parameters.sizes.vocabulary;
+        let id = |word: String| {
+            let known = self.vocabulary.id(&word).filter(|&id| self.vocabulary.can_be_said(id));
+            let slot = || new_words.binary_search(&word).ok().map(|slot| (first + slot) as u32);
+            known.map(|id| id.0).or_else(slot).unwrap_or(UNKNOWN)
+        };
+        words(caption).into_iter().take(self.bundle.manifest().decoding.max_words).map(id).collect()
     }
 
     /// The bundle's parameters.
@@ -106,38 +126,21 @@ impl Body {
     /// # Errors
     /// When a picture cannot be decoded, or `stop` is set.
     pub fn encode(&self, files: &[PathBuf], stop: &AtomicBool) -> anyhow::Result<Encodings> {
-        let bar = ProgressBar::new(files.len() as u64).with_style(super::bar_style("pictures encoded"));
         let graph = vision::load_encoder(&self.bundle)?;
-        let next = AtomicUsize::new(0);
-        let work = || -> anyhow::Result<Vec<(usize, [Vec<f32>; 3])>> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let done = parallel::map(files, cores, "pictures encoded", stop, || {
             let mut encoder = Encoder::new(&graph, self.bundle.manifest().preprocessing.clone())?;
-            let mut done = Vec::new();
-            loop {
-                let place = next.fetch_add(1, Ordering::Relaxed);
-                let Some(path) = files.get(place) else { return Ok(done) };
-                anyhow::ensure!(!stop.load(Ordering::Relaxed), "interrupted");
+            Ok(move |path: &PathBuf| {
                 let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
                 let picture = vision::decode(&bytes).with_context(|| path.display().to_string())?;
                 encoder.preprocess(&picture)?;
                 encoder.encode()?;
                 let seen = encoder.tokens()?;
-                done.push((place, [seen.tokens.to_vec(), seen.keys.to_vec(), seen.state.to_vec()]));
-                bar.inc(1);
-            }
-        };
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        let mut done = std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
-            workers
-                .into_iter()
-                .map(|worker| worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-                .collect::<anyhow::Result<Vec<_>>>()
-        })?
-        .concat();
-        bar.finish_and_clear();
-        done.sort_by_key(|(place, _)| *place);
+                Ok([seen.tokens.to_vec(), seen.keys.to_vec(), seen.state.to_vec()])
+            })
+        })?;
         let mut encodings = Encodings::default();
-        for (_, [tokens, keys, state]) in done {
+        for [tokens, keys, state] in done {
             encodings.tokens.push(tokens);
             encodings.keys.push(keys);
             encodings.states.push(state);

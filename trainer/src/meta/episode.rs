@@ -1,15 +1,13 @@
 //! Tasks, as the adaptation sees them.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use metalens::adaptation::{Initialization, Shown};
-use metalens::language::words;
 use metalens_models::Vocabulary;
 
 use super::Body;
 use super::gallery::{Gallery, shown};
 use crate::tasks::{Group, Pool, Subject, Task};
-use crate::vocabulary::UNKNOWN;
 
 /// A task over the pictures of a gallery.
 #[derive(Clone, Debug)]
@@ -59,23 +57,14 @@ pub fn episode(
     pool: &Pool,
     known: &HashSet<String>,
 ) -> anyhow::Result<Episode> {
-    let vocabulary = body.bundle().vocabulary()?;
     let mut new_words = task.new_words(pool, known);
     new_words.sort_unstable();
-    let first = initialization.head.words() as u32;
-    let slots: HashMap<&str, u32> = new_words.iter().map(String::as_str).zip(first..).collect();
-    let max_words = body.bundle().manifest().decoding.max_words;
-    let encode = |text: &str| -> Vec<u32> {
-        let id = |word: String| {
-            let known = known.contains(&word).then(|| vocabulary.id(&word)).flatten().map(|id| id.0);
-            known.or_else(|| slots.get(word.as_str()).copied()).unwrap_or(UNKNOWN)
-        };
-        words(text).into_iter().take(max_words).map(id).collect()
-    };
     let samples: Vec<(usize, Vec<Vec<u32>>)> = task
         .support
         .iter()
-        .map(|sample| (sample.picture, task.texts(sample, pool).iter().map(|text| encode(text)).collect()))
+        .map(|sample| {
+            (sample.picture, task.texts(sample, pool).iter().map(|text| body.ids(text, &new_words)).collect())
+        })
         .collect();
     let query = task
         .query

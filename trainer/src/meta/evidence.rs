@@ -117,8 +117,9 @@ fn ask(
     initialization: &Initialization<f32>,
     (sampler, count): (&Sampler, usize),
 ) -> anyhow::Result<Vec<Asked>> {
-    let vocabulary = ground.body.bundle().vocabulary()?;
-    let bar = indicatif::ProgressBar::new(count as u64).with_style(super::bar_style("tasks weighed"));
+    let vocabulary = ground.body.vocabulary();
+    let bar =
+        indicatif::ProgressBar::new(count as u64).with_style(crate::parallel::bar_style("tasks weighed"));
     let mut all = Vec::new();
     for number in 0..count {
         let task: Task = sampler.task(number);

@@ -1,7 +1,7 @@
 //! Pictures as a body sees them: encoded, captioned before calibration, and observed.
 
 use metalens::adaptation::{Head, Initialization, Observation, Read, References, Shown, said};
-use ndarray::{Array2, ArrayView2, Axis, concatenate};
+use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use super::body::{Body, Encodings, Length, Said};
 use crate::vocabulary::END;
@@ -27,6 +27,12 @@ impl Encodings {
     pub fn view(&self, picture: usize, width: usize) -> ArrayView2<'_, f32> {
         let tokens = &self.tokens[picture];
         ArrayView2::from_shape((tokens.len() / width, width), tokens).expect("tokens have one width")
+    }
+
+    /// Mean of a picture's visual tokens `[width]`.
+    #[must_use]
+    pub fn pooled(&self, picture: usize, width: usize) -> Array1<f32> {
+        self.view(picture, width).mean_axis(Axis(0)).expect("a picture has positions")
     }
 }
 

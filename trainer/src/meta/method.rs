@@ -192,8 +192,7 @@ impl Trial<'_> {
     fn cosines<H>(&self, calibrated: &Calibrated<f32, H>, pictures: &[usize]) -> Vec<Array1<f32>> {
         let references = &self.initialization.references;
         let of = |&picture: &usize| {
-            let tokens = self.gallery.encodings.view(picture, references.width());
-            let pooled = tokens.mean_axis(Axis(0)).expect("there are positions");
+            let pooled = self.gallery.encodings.pooled(picture, references.width());
             calibrated.familiarity.support.dot(&references.direction(&pooled.view()))
         };
         pictures.iter().map(of).collect()
@@ -202,8 +201,7 @@ impl Trial<'_> {
     fn nearest(&self, episode: &Episode, pictures: &[usize]) -> Vec<String> {
         let references = &self.initialization.references;
         let direction = |picture: usize| {
-            let tokens = self.gallery.encodings.view(picture, references.width());
-            references.direction(&tokens.mean_axis(Axis(0)).expect("there are positions").view())
+            references.direction(&self.gallery.encodings.pooled(picture, references.width()).view())
         };
         let support: Vec<Array1<f32>> =
             episode.support_pictures.iter().map(|&picture| direction(picture)).collect();

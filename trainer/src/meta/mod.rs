@@ -16,8 +16,6 @@ mod protocol;
 mod references;
 mod train;
 
-use indicatif::ProgressStyle;
-
 pub use body::{Body, Encodings, Length, Said, Taught};
 pub use config::{EvidenceConfig, MetaConfig, OuterConfig};
 pub use detectors::{DetectorConfig, Detectors, Labelled};
@@ -33,10 +31,3 @@ pub use train::{MetaTrained, meta_train};
 
 /// How concepts are divided among meta-train, meta-validation and meta-test: few numbers are learned, many are reported.
 pub const CONCEPTS: &str = "30,20,50";
-
-/// A bar that counts `what`, with a rate and the time left.
-#[must_use]
-pub fn bar_style(what: &str) -> ProgressStyle {
-    ProgressStyle::with_template(&format!("{{bar:30}} {{pos}}/{{len}} {what}  {{per_sec}}  {{eta}} left"))
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-}

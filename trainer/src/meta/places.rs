@@ -90,12 +90,8 @@ pub(super) fn learn_places(
 
     // Where a picture counts as inside is learned from the first episodes' queries and ordinary pictures.
     let (mut inside, mut outside) = (Vec::new(), Vec::new());
-    let pooled = |encodings: &Encodings, picture: usize| {
-        encodings
-            .view(picture, initialization.references.width())
-            .mean_axis(Axis(0))
-            .expect("there are positions")
-    };
+    let pooled =
+        |encodings: &Encodings, picture: usize| encodings.pooled(picture, initialization.references.width());
     let mut still = initialization.clone();
     still.schedule.steps = 0;
     for number in 0..PLACES {
@@ -120,7 +116,7 @@ pub(super) fn learn_places(
     let mut learned = Learned::new(&initialization.head, &initialization.schedule)?;
     let mut losses = if saved.exists() { learned.load(saved)? } else { Vec::new() };
     let outer = config.outer;
-    let bar = ProgressBar::new(outer.iterations as u64).with_style(super::bar_style("outer steps"));
+    let bar = ProgressBar::new(outer.iterations as u64).with_style(crate::parallel::bar_style("outer steps"));
     bar.set_position(losses.len() as u64);
     for iteration in losses.len()..outer.iterations {
         if stop.load(Ordering::Relaxed) {
@@ -132,7 +128,7 @@ pub(super) fn learn_places(
         let lessons = (0..outer.meta_batch)
             .map(|place| {
                 let episode = draw(PLACES + iteration * outer.meta_batch + place, &still)?;
-                lesson(body, &gallery, &still, &episode, &pool, &mut rng)
+                lesson(body, &gallery, &still, &episode, &mut rng)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
         let tokens = sample(&mut rng, ordinary_z.nrows(), ORDINARY.min(ordinary_z.nrows())).into_vec();
@@ -173,7 +169,6 @@ fn lesson(
     gallery: &Gallery,
     initialization: &Initialization<f32>,
     episode: &Episode,
-    pool: &Pool,
     rng: &mut ChaCha8Rng,
 ) -> anyhow::Result<Lesson> {
     let calibrated = initialization.calibrate(&episode.support, episode.new_words.len());
@@ -194,31 +189,20 @@ fn lesson(
     };
 
     let chosen = sample(rng, episode.query.len(), PICTURES.min(episode.query.len())).into_vec();
-    let vocabulary = body.bundle().vocabulary()?;
-    let encode = |text: &String| -> Vec<u32> {
-        let id = |word: String| {
-            let slot = episode.new_words.binary_search(&word).ok().map(|slot| (known + slot) as u32);
-            let id = vocabulary.id(&word).filter(|&id| vocabulary.can_be_said(id)).map(|id| id.0);
-            id.or(slot).unwrap_or(UNKNOWN)
-        };
-        metalens::language::words(text)
-            .into_iter()
-            .take(body.bundle().manifest().decoding.max_words)
-            .map(id)
-            .collect()
-    };
     let asked: Vec<(usize, Vec<u32>)> = chosen
         .iter()
         .map(|&place| &episode.query[place])
         .flat_map(|query| {
-            query.references.iter().take(CAPTIONS).map(move |text| (query.picture, encode(text)))
+            query
+                .references
+                .iter()
+                .take(CAPTIONS)
+                .map(move |text| (query.picture, body.ids(text, &episode.new_words)))
         })
         .collect();
-    debug_assert!(asked.iter().all(|(picture, _)| *picture < pool.pictures().len()));
     let (mut query, mut query_targets, mut recalled) = (Vec::new(), Vec::new(), Vec::new());
     for ((picture, _), taught) in asked.iter().zip(body.teach(&gallery.encodings, &asked)?) {
-        let tokens = gallery.encodings.view(*picture, initialization.references.width());
-        let pooled = tokens.mean_axis(Axis(0)).expect("there are positions");
+        let pooled = gallery.encodings.pooled(*picture, initialization.references.width());
         let cosines =
             calibrated.familiarity.support.dot(&initialization.references.direction(&pooled.view()));
         let cosines = vec![cosines.view(); taught.targets.len()];

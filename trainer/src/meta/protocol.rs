@@ -75,17 +75,19 @@ impl Protocol<'_> {
         methods: &[Method],
         mut progress: impl FnMut() -> anyhow::Result<()>,
     ) -> anyhow::Result<Vec<Reached>> {
-        let vocabulary = self.body.bundle().vocabulary()?;
-        let known = known_words(&vocabulary);
+        let vocabulary = self.body.vocabulary();
+        let known = known_words(vocabulary);
         let words: Vec<String> = (0..initialization.head.words() as u32)
             .map(|id| vocabulary.word(metalens_models::TokenId(id)).unwrap_or_default().to_owned())
             .collect();
         let trial = Trial { body: self.body, gallery: self.gallery, initialization, words: &words };
+        let before = if self.ordinary.is_empty() { None } else { Some(self.before(&trial)?) };
         let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
         for (place, task) in self.tasks.iter().enumerate() {
             let episode = episode(self.body, self.gallery, initialization, task, self.pool, &known)?;
             for (method, results) in methods.iter().zip(&mut results) {
-                results.push(self.try_one(&trial, *method, task, &episode, place)?);
+                let before = before.filter(|_| place < self.ordinary_tasks);
+                results.push(self.try_one(&trial, *method, task, &episode, before)?);
                 progress()?;
             }
         }
@@ -98,7 +100,7 @@ impl Protocol<'_> {
         method: Method,
         task: &Task,
         episode: &Episode,
-        place: usize,
+        before: Option<f64>,
     ) -> anyhow::Result<Outcome> {
         let pictures: Vec<usize> = episode.query.iter().map(|query| query.picture).collect();
         let said = trial.say(method, episode, &pictures)?;
@@ -119,29 +121,36 @@ impl Protocol<'_> {
             })
             .collect();
         let cider = score::score(&samples)?.cider;
-        let mut generic = None;
-        if place < self.ordinary_tasks && !self.ordinary.is_empty() {
-            let places: Vec<usize> = self.ordinary.iter().map(|(place, _)| *place).collect();
-            let cider = |method| -> anyhow::Result<f64> {
-                let said = trial.say(method, episode, &places)?;
-                let samples: Vec<Sample> = said
-                    .into_iter()
-                    .zip(self.ordinary)
-                    .map(|(hypothesis, (_, captions))| Sample {
-                        hypothesis,
-                        references: captions.iter().map(|text| task.subject.rename(text)).collect(),
-                    })
-                    .collect();
-                Ok(score::score(&samples)?.cider)
-            };
-            // The base model cannot say the new word: it is not blamed for the concept's own.
-            let before = self.before(trial)?;
-            generic = Some(cider(method)? / before);
-        }
+        let generic = match before {
+            Some(before) => Some(self.ordinary_cider(trial, method, task, episode)? / before),
+            None => None,
+        };
         Ok(Outcome { decisions, cider, generic, said })
     }
 
-    /// CIDEr of ordinary pictures before calibration, as people captioned them.
+    /// CIDEr of ordinary pictures after adapting, the concept renamed in what people said.
+    fn ordinary_cider(
+        &self,
+        trial: &Trial,
+        method: Method,
+        task: &Task,
+        episode: &Episode,
+    ) -> anyhow::Result<f64> {
+        let places: Vec<usize> = self.ordinary.iter().map(|(place, _)| *place).collect();
+        let samples: Vec<Sample> = trial
+            .say(method, episode, &places)?
+            .into_iter()
+            .zip(self.ordinary)
+            .map(|(hypothesis, (_, captions))| Sample {
+                hypothesis,
+                references: captions.iter().map(|text| task.subject.rename(text)).collect(),
+            })
+            .collect();
+        Ok(score::score(&samples)?.cider)
+    }
+
+    /// CIDEr of ordinary pictures before calibration, as people captioned them: the base model cannot say the new
+    /// word, and is not blamed for the concept's own.
     fn before(&self, trial: &Trial) -> anyhow::Result<f64> {
         let samples: Vec<Sample> = self
             .ordinary

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use metalens::adaptation::load::tensor;
 use metalens::adaptation::{Head, ReferenceParts, detect};
 use metalens_models::Vocabulary;
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
@@ -31,13 +31,13 @@ pub fn references(
     config: DetectorConfig,
     seed: u64,
 ) -> anyhow::Result<ReferenceParts<f32>> {
-    let vocabulary = body.bundle().vocabulary()?;
+    let vocabulary = body.vocabulary();
     let width = body.bundle().manifest().shapes.token;
     let ids: Vec<Vec<Vec<usize>>> =
-        captions.iter().map(|texts| texts.iter().map(|text| known(text, &vocabulary)).collect()).collect();
-    let bar = indicatif::ProgressBar::new(1).with_style(super::bar_style("steps of the detectors"));
+        captions.iter().map(|texts| texts.iter().map(|text| known(text, vocabulary)).collect()).collect();
+    let bar = indicatif::ProgressBar::new(1).with_style(crate::parallel::bar_style("steps of the detectors"));
     let labelled = Labelled { tokens: &encodings.tokens, width, captions: &ids };
-    let candidates = content_words(captions, &vocabulary);
+    let candidates = content_words(captions, vocabulary);
     let trained = detectors::train(&labelled, &candidates, config, seed, |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);
@@ -56,7 +56,7 @@ pub fn references(
     let mut said = Array1::zeros(head.words());
     for picture in 0..count {
         let tokens: ArrayView2<f32> = gallery.encodings.view(picture, width);
-        pooled.row_mut(picture).assign(&tokens.mean_axis(Axis(0)).expect("a picture has positions"));
+        pooled.row_mut(picture).assign(&gallery.encodings.pooled(picture, width));
         detections.row_mut(picture).assign(&detect(&detectors, &tokens));
         said += &gallery.said(head, picture);
     }

@@ -69,8 +69,8 @@ pub fn meta_train(
         schedule: config.inner_loop.clone(),
         head,
     };
-    let vocabulary = body.bundle().vocabulary()?;
-    let known = known_words(&vocabulary);
+    let vocabulary = body.vocabulary();
+    let known = known_words(vocabulary);
 
     let mut separation = None;
     let ordinary = Gallery::new(body, &initialization.head, body.encode_prepared(&things, &new)?)?;

@@ -185,12 +185,12 @@ impl Payload {
         };
         Ok(Calibrated {
             head,
-            memory: Memory {
-                scale: vector("the memory's spreads", memory.scale, feature)?,
-                keys: matrix("the memory", memory.keys, tokens, feature)?,
-                words: memory.words,
-                pictures: memory.pictures,
-            },
+            memory: Memory::of_keys(
+                matrix("the memory", memory.keys, tokens, feature)?,
+                vector("the memory's spreads", memory.scale, feature)?,
+                memory.words,
+                memory.pictures,
+            ),
             familiarity: Familiarity {
                 support: matrix("the support's directions", familiarity.support, pictures, token)?,
                 usual: familiarity.usual,
