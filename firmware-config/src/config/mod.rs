@@ -5,9 +5,10 @@ mod caption;
 mod document;
 mod faults;
 mod http;
+mod keys;
 mod log;
 mod mqtt;
-mod nearest;
+
 mod source;
 mod url;
 mod wording;

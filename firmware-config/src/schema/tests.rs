@@ -95,3 +95,37 @@ fn the_schema_tells_every_key_what_it_is_for_and_nothing_is_null() {
     assert_eq!(value()["required"], json!(["source", "state"]));
     assert_eq!(part("caption.min_change")["default"], json!(0.05));
 }
+
+#[test]
+fn a_value_of_the_wrong_type_is_named_whatever_its_key_is() {
+    for key in keys() {
+        for wrong in ["1979-05-27", "{ a = 1 }", "[[1]]"] {
+            let problems = Config::parse(&format!("source = 'files:x'\nstate = 's'\n{key} = {wrong}"));
+            // Of `source` and `state` the second is a syntax error, and a section knows no key `a`.
+            let expected = match key.as_str() {
+                "source" | "state" => String::new(),
+                section if wrong == "{ a = 1 }" && part(section).get("properties").is_some() => {
+                    format!("{section}.a")
+                }
+                key => key.to_owned(),
+            };
+            let problems = problems.unwrap_err();
+            let first = problems.iter().next().unwrap();
+            assert_eq!(
+                (first.line, first.key.as_str()),
+                (3, expected.as_str()),
+                "{key} = {wrong}: {problems}"
+            );
+        }
+    }
+}
+
+#[test]
+fn a_text_that_ends_early_is_answered() {
+    let text = with_every_key();
+    for end in (0..text.len()).filter(|&end| text.is_char_boundary(end)) {
+        if let Err(problems) = Config::parse(&text[..end]) {
+            assert!(problems.iter().next().is_some());
+        }
+    }
+}
