@@ -65,8 +65,7 @@ impl Profile {
     /// The profile of this name.
     #[must_use]
     pub fn named(name: &str) -> Option<Self> {
-        let (_, text) = ALL.iter().find(|(known, _)| *known == name)?;
-        Some(parse(text))
+        Self::text(name).map(parse)
     }
 
     /// All profiles, the generic one first.
@@ -78,6 +77,12 @@ impl Profile {
     #[must_use]
     pub fn generic() -> Self {
         Self::named(Self::GENERIC).expect("the generic profile is one of them")
+    }
+
+    /// The file of the profile of this name, with the reason for each value.
+    #[must_use]
+    pub fn text(name: &str) -> Option<&'static str> {
+        ALL.iter().find(|(known, _)| *known == name).map(|(_, text)| *text)
     }
 
     /// Whether a board that calls itself `model` in `/proc/device-tree/model` is such a one.
