@@ -11,6 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue, Deserializer};
 
 use super::RawConfig;
+use super::keys::is_section;
 use super::wording;
 use crate::problem::{Problem, Problems};
 
@@ -67,7 +68,7 @@ pub(super) fn read(text: &str) -> Result<(RawConfig, Check), Problems> {
             Err(error) => error,
         };
         let line = line_of(text, &error);
-        let entry = error.span().and_then(|span| take_out(document.get_mut(), &span));
+        let entry = error.span().and_then(|span| take_out(document.get_mut(), "", &span));
         let message = match &entry {
             Some(key) => wording::of(key, error.message()),
             None => one_line(error.message()),
@@ -90,20 +91,23 @@ fn note_lines(table: &DeTable<'_>, prefix: &str, text: &str, lines: &mut BTreeMa
     }
 }
 
-/// Takes the innermost entry out that stands at `span`, and tells its key.
-fn take_out(table: &mut DeTable<'_>, span: &Range<usize>) -> Option<String> {
+/// Takes the entry of the section `prefix`, or of one within, out that stands at `span`, and tells its key.
+fn take_out(table: &mut DeTable<'_>, prefix: &str, span: &Range<usize>) -> Option<String> {
     for (key, value) in table.iter_mut() {
+        let path = join(prefix, key.get_ref());
+        // A table in the place of a value is taken out as a whole.
         if let DeValue::Table(inner) = value.get_mut()
-            && let Some(path) = take_out(inner, span)
+            && is_section(&path)
+            && let Some(path) = take_out(inner, &path, span)
         {
-            return Some(join(key.get_ref(), &path));
+            return Some(path);
         }
     }
     let here = |part: &Range<usize>| part.contains(&span.start);
     let (key, _) = table.iter().find(|(key, value)| here(&key.span()) || here(&value.span()))?;
     let key: Spanned<_> = key.clone();
     table.remove(&key);
-    Some(key.into_inner().into_owned())
+    Some(join(prefix, &key.into_inner()))
 }
 
 fn join(section: &str, key: &str) -> String {

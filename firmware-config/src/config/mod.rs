@@ -5,9 +5,10 @@ mod caption;
 mod document;
 mod faults;
 mod http;
+mod keys;
 mod log;
 mod mqtt;
-mod nearest;
+
 mod source;
 mod url;
 mod wording;
@@ -37,14 +38,14 @@ use crate::profile::Profile;
 #[serde(deny_unknown_fields, default)]
 pub(crate) struct RawConfig {
     /// Where pictures come from: "files:DIR" or "files:DIR/*.jpg", "v4l2:/dev/video0", or "command:PROGRAM".
-    #[schemars(with = "Option<String>", required)]
+    #[schemars(with = "String")]
     source: Option<Source>,
     /// The folder of what must survive: calibrations, their pictures, the token.
-    #[schemars(required)]
     state: Option<PathBuf>,
     /// The folder of the model bundle; where not given, METALENS_BUNDLE's, else the one beside the program.
     bundle: Option<PathBuf>,
     /// The board: its name decides what else is not given. "generic" where not given.
+    #[schemars(extend("enum" = Profile::NAMES))]
     profile: Option<String>,
     /// Threads that caption; the profile's where not given.
     threads: Option<usize>,

@@ -217,3 +217,34 @@ fn a_file_is_named_in_each_problem() {
     let error = Config::read(&folder.path().join("none.toml")).unwrap_err();
     assert!(error.to_string().contains("none.toml: No such file"));
 }
+
+#[test]
+fn what_is_not_written_is_the_profiles() {
+    let config = parse("profile = 'rpi4'");
+    let rpi4 = Profile::named("rpi4").unwrap();
+    assert_eq!((config.threads, config.caption.max_rate), (rpi4.threads, rpi4.max_rate));
+    assert_eq!((&config.board, &config.thermal), (&rpi4.board, &rpi4.thermal));
+}
+
+#[test]
+fn what_is_written_wins_over_the_profile() {
+    let config = parse("profile = 'rpi4'\nthreads = 1\nboard.pins.red = 5\nthermal.pause_celsius = 75");
+    assert_eq!((config.threads, config.board.pins.red, config.board.pins.button), (1, Some(5), Some(17)));
+    assert_eq!(config.thermal.map(|thermal| thermal.pause_celsius), Some(Celsius(75.0)));
+    assert_eq!(parse("profile = 'rpi4'\nthermal.enabled = false").thermal, None);
+    assert_eq!(parse("profile = 'rpi4'\nboard.backend = 'none'").board.pins, Pins::default());
+    let line = "line 5: board.pins.red: pin 17 is button's already; give each its own";
+    assert_eq!(problems("profile = 'rpi4'\n[board]\npins.red = 17"), [line]);
+    one_problem(
+        "profile = 'rpi4'\nthermal.pause_celsius = 60",
+        "thermal.pause_celsius: captioning rests at 60",
+    );
+}
+
+#[test]
+fn an_unknown_profile_is_answered_with_the_known_ones() {
+    one_problem(
+        "profile = 'rpi6'",
+        "did you mean \"rpi3\"? Give one of \"generic\", \"rpi3\", \"rpi4\", \"rpi5\"",
+    );
+}

@@ -1,6 +1,6 @@
 //! serde's messages in words that say what to do.
 
-use super::nearest::{nearest, nearest_key};
+use super::keys::{nearest, nearest_key};
 
 /// The problem with the entry at `key`, about which serde says `message`.
 pub(super) fn of(key: &str, message: &str) -> String {

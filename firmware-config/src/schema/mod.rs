@@ -1,7 +1,12 @@
 //! The configuration as JSON schema, for editors and for `metalens config schema`.
 
+mod tidy;
+
+#[cfg(test)]
+mod tests;
+
 use schemars::generate::SchemaSettings;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::config::RawConfig;
 
@@ -21,8 +26,11 @@ pub(crate) fn keys() -> Vec<String> {
 fn value() -> Value {
     let settings = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
     let mut schema = settings.into_generator().into_root_schema_for::<RawConfig>();
-    schema.insert("title".to_owned(), Value::from("The configuration of the Metalens daemon"));
-    schema.to_value()
+    schema.insert("title".to_owned(), "The configuration of the Metalens daemon".into());
+    schema.insert("required".to_owned(), json!(["source", "state"]));
+    let mut value = schema.to_value();
+    tidy::tidy(&mut value);
+    value
 }
 
 fn collect(schema: &Value, prefix: &str, keys: &mut Vec<String>) {

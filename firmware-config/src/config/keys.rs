@@ -1,8 +1,16 @@
-//! What somebody may have meant.
+//! The keys that there are, and which one somebody may have meant.
 
 use std::sync::LazyLock;
 
 use crate::schema;
+
+/// Every key and section.
+static KEYS: LazyLock<Vec<String>> = LazyLock::new(schema::keys);
+
+/// Whether the configuration has keys below `path`.
+pub(super) fn is_section(path: &str) -> bool {
+    KEYS.iter().any(|key| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('.')))
+}
 
 /// The one of `known` that is spelled most like `given`; none where nothing is near.
 pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> Option<&'k str> {
@@ -14,7 +22,6 @@ pub(super) fn nearest<'k>(given: &str, known: impl Iterator<Item = &'k str>) -> 
 /// The key of the configuration that somebody who wrote `given` may have meant: one of that name in another section, else the one
 /// spelled most like it.
 pub(super) fn nearest_key(given: &str) -> Option<&'static str> {
-    static KEYS: LazyLock<Vec<String>> = LazyLock::new(schema::keys);
     let keys = || KEYS.iter().map(String::as_str);
     let (section, name) = given.rsplit_once('.').unwrap_or(("", given));
     let same_section = keys().filter(|key| key.rsplit_once('.').unwrap_or(("", key)).0 == section);
