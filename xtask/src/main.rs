@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bench;
+mod deploy;
 mod parity;
 mod run;
 
