@@ -89,7 +89,7 @@ impl Activation<'_> {
         self.install_guard()?;
         self.point_to(&self.release)?;
         self.install_units(&mut Vec::new())?;
-        self.device.sync()
+        files::remove(self.device, layout::UPDATED)
     }
 
     /// Marks the release as one that is to confirm. A power cut from here on is the guard's to mend.

@@ -1,75 +1,94 @@
-//! What goes beside a release: units, rules, profiles.
+//! What goes beside a release: units, rules, profiles. Stands in for `metalens-firmware-config`, with its names.
+
+/// Runs before every start of the daemon.
+pub const GUARD: &str = include_str!("../../../firmware-config/units/guard.sh");
+
+/// The unit's name for systemd.
+pub const UNIT_NAME: &str = "metalens.service";
 
 /// The daemon's unit.
 pub const UNIT: &str = "\
 [Unit]
 Description=Metalens: captions what a camera sees
-Documentation=https://github.com/metalens/metalens
 StartLimitIntervalSec=0
 
 [Service]
 Type=notify
 ExecStartPre=+/opt/metalens/guard
 ExecStart=/opt/metalens/current/metalens run --config /etc/metalens/metalens.toml
+User=metalens
 StateDirectory=metalens
-Restart=always
+Restart=on-failure
 RestartSec=2
-WatchdogSec=60
 
 [Install]
 WantedBy=multi-user.target
 ";
 
-/// Who may use cameras and GPIO.
+/// Gives cameras and pins to the groups of the daemon's user.
 pub const UDEV_RULES: &str = "\
-SUBSYSTEM==\"video4linux\", TAG+=\"systemd\", ENV{SYSTEMD_WANTS}+=\"metalens.service\"
-SUBSYSTEM==\"gpio\", KERNEL==\"gpiochip*\", GROUP=\"gpio\", MODE=\"0660\"
+SUBSYSTEM==\"video4linux\", GROUP=\"video\"
+SUBSYSTEM==\"gpio\", GROUP=\"gpio\", MODE=\"0660\"
 ";
 
-/// Runs before every start of the daemon.
-pub const GUARD: &str = include_str!("../../../firmware-config/units/guard.sh");
+/// Makes the daemon's user and its groups.
+pub const SYSUSERS: &str = "\
+g video -
+g gpio -
+u metalens - \"Metalens captioning daemon\" /var/lib/metalens
+m metalens video
+m metalens gpio
+";
 
-/// A kind of device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a board is like.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
     /// As on the command line.
-    pub name: &'static str,
-    /// What cargo builds for.
-    pub triple: &'static str,
-    /// What the board's name in its device tree contains; empty for any board.
-    pub boards: &'static [&'static str],
+    pub name: String,
+    /// Beginnings of the board's name in its device tree; empty for any board.
+    pub boards: Vec<String>,
+    /// What cargo builds for; none where that is whatever the machine is.
+    pub triple: Option<String>,
 }
 
-const PROFILES: [Profile; 4] = [
-    Profile { name: "pi4", triple: "aarch64-unknown-linux-gnu", boards: &["Raspberry Pi"] },
-    Profile { name: "pi5", triple: "aarch64-unknown-linux-gnu", boards: &["Raspberry Pi 5"] },
-    Profile { name: "jetson", triple: "aarch64-unknown-linux-gnu", boards: &["Jetson"] },
-    Profile { name: "generic", triple: "aarch64-unknown-linux-gnu", boards: &[] },
+const PROFILES: [(&str, &str); 7] = [
+    ("generic", ""),
+    ("rpi3", "Raspberry Pi 3"),
+    ("rpi4", "Raspberry Pi 4"),
+    ("rpi5", "Raspberry Pi 5"),
+    ("zero2w", "Raspberry Pi Zero 2 W"),
+    ("jetson-nano", "NVIDIA Jetson Nano"),
+    ("jetson-orin-nano", "NVIDIA Jetson Orin Nano"),
 ];
 
 impl Profile {
-    /// The profile of that name.
-    pub fn named(name: &str) -> Option<&'static Self> {
-        PROFILES.iter().find(|profile| profile.name == name)
+    /// All profiles, the generic one first.
+    pub fn all() -> impl Iterator<Item = Self> {
+        PROFILES.iter().map(|(name, board)| Self {
+            name: (*name).into(),
+            boards: Some(*board).filter(|board| !board.is_empty()).into_iter().map(str::to_owned).collect(),
+            triple: (!board.is_empty()).then(|| "aarch64-unknown-linux-gnu".into()),
+        })
     }
 
-    /// Every name.
-    pub fn names() -> impl Iterator<Item = &'static str> {
-        PROFILES.iter().map(|profile| profile.name)
+    /// The profile of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::all().find(|profile| profile.name == name)
     }
 
-    /// Whether it serves the board of that name.
+    /// Whether a board of that name is such a one.
     pub fn fits(&self, model: &str) -> bool {
-        self.boards.is_empty() || self.boards.iter().any(|board| model.contains(board))
+        self.boards.is_empty() || self.boards.iter().any(|board| model.starts_with(board))
     }
 
-    /// The profile's file in a release.
-    pub fn text(&self) -> String {
-        format!("name = {:?}\ntriple = {:?}\nboards = {:?}\n", self.name, self.triple, self.boards)
+    /// The file of the profile of this name.
+    pub fn text(name: &str) -> Option<String> {
+        let Self { name, boards, triple } = Self::named(name)?;
+        Some(format!("name = {name:?}\nboards = {boards:?}\ntriple = {:?}\n", triple.unwrap_or_default()))
     }
+}
 
-    /// The first configuration of a device; the user's from then on.
-    pub fn starter(&self) -> String {
-        format!("profile = {:?}\nsource = \"v4l2:/dev/video0\"\nstate = \"/var/lib/metalens\"\n", self.name)
-    }
+/// The first configuration of a device; the user's from then on.
+pub fn starter(profile: &Profile) -> String {
+    format!("profile = {:?}\nsource = \"v4l2:/dev/video0\"\nstate = \"/var/lib/metalens\"\n", profile.name)
 }

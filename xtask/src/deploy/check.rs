@@ -44,7 +44,7 @@ pub enum Refusal {
     #[error("profile {profile} is not for this board, {model:?}; choose another --profile ({others})")]
     Board {
         /// The profile.
-        profile: &'static str,
+        profile: String,
         /// The board.
         model: String,
         /// Profiles that fit.
@@ -82,30 +82,33 @@ pub enum Refusal {
     Key,
 }
 
-/// Whether a device can run a program at all, in the order in which a user would mend it. What is not known is no reason to
+/// Whether a device can have any release, in the order in which a user would mend it. What is not known is no reason to
 /// refuse.
-pub fn check(facts: &Facts, program: &Program, profile: &Profile, now: u64) -> Result<(), Refusal> {
+pub fn check_device(facts: &Facts, profile: &Profile, now: u64) -> Result<(), Refusal> {
     if facts.privilege == Privilege::User {
         return Err(Refusal::NoSudo);
     }
     if let Some(bits) = facts.bits.filter(|bits| *bits != 64) {
         return Err(Refusal::Bits(bits));
     }
-    if let Some(device) = facts.machine.as_ref().filter(|machine| *machine != program.machine) {
-        return Err(Refusal::Machine { device: device.clone(), program: program.machine });
-    }
-    if let (Some(device), Some(program)) = (facts.glibc, program.glibc)
-        && device < program
-    {
-        return Err(Refusal::Glibc { device, program });
-    }
     if let Some(model) = facts.model.as_ref().filter(|model| !profile.fits(model)) {
-        let fitting = Profile::names().filter(|name| Profile::named(name).is_some_and(|p| p.fits(model)));
+        let fitting = Profile::all().filter(|profile| profile.fits(model)).map(|profile| profile.name);
         let others = fitting.collect::<Vec<_>>().join(", ");
-        return Err(Refusal::Board { profile: profile.name, model: model.clone(), others });
+        return Err(Refusal::Board { profile: profile.name.clone(), model: model.clone(), others });
     }
     match facts.clock {
         Some(seconds) if seconds < EARLIEST => Err(Refusal::Clock { seconds, now }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether it can run this program.
+pub fn check_program(facts: &Facts, program: &Program) -> Result<(), Refusal> {
+    if let Some(device) = facts.machine.as_ref().filter(|machine| *machine != program.machine) {
+        return Err(Refusal::Machine { device: device.clone(), program: program.machine });
+    }
+    match (facts.glibc, program.glibc) {
+        (Some(device), Some(program)) if device < program => Err(Refusal::Glibc { device, program }),
         _ => Ok(()),
     }
 }

@@ -150,7 +150,7 @@ pub enum Content {
 /// What is asked of the service manager.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Read the units anew.
+    /// Make the daemon's user, and read the units anew.
     Reload,
     /// Read the udev rules anew, and apply them.
     ReloadRules,

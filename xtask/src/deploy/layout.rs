@@ -18,12 +18,18 @@ pub const UNIT: &str = "/etc/systemd/system/metalens.service";
 pub const WANTED: &str = "/etc/systemd/system/multi-user.target.wants/metalens.service";
 /// Who may use cameras and GPIO.
 pub const RULES: &str = "/etc/udev/rules.d/99-metalens.rules";
+/// The daemon's user.
+pub const SYSUSERS: &str = "/etc/sysusers.d/metalens.conf";
 /// The daemon's configuration: the user's, never overwritten.
 pub const CONFIG: &str = "/etc/metalens/metalens.toml";
 /// The public key by which releases are verified, from the first signed deploy on.
 pub const TRUSTED_KEY: &str = "/etc/metalens/release.pub";
 /// What the daemon learned: calibrations and their support sets.
 pub const STATE: &str = "/var/lib/metalens";
+/// What it wrote down beside the journal.
+pub const LOGS: &str = "/var/log/metalens";
+/// Without this file systemd makes missing users at the next start, among other things that follow an update.
+pub const UPDATED: &str = "/etc/.updated";
 /// Where the daemon answers on the device itself.
 pub const HEALTH: &str = "127.0.0.1:8080";
 

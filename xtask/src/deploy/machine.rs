@@ -7,8 +7,8 @@
 use std::time::Duration;
 
 use super::activate::{Activation, Fallback, NotConfirmed};
-use super::assets::{GUARD, Profile, UDEV_RULES, UNIT};
-use super::check::{Refusal, check, check_room};
+use super::assets::{GUARD, Profile, SYSUSERS, UDEV_RULES, UNIT, starter};
+use super::check::{Refusal, check_device, check_program, check_room};
 use super::device::{Device, DeviceError, Mode, Services};
 use super::files;
 use super::layout::{self, Marker, ReleaseName, file};
@@ -81,7 +81,8 @@ impl Deploy<'_> {
     /// When the device cannot be reached, or cannot have this release.
     pub fn plan(&self) -> Result<Plan<'_>, DeployError> {
         let facts = self.device.facts()?;
-        check(&facts, &self.release.program, self.profile, self.now)?;
+        check_device(&facts, self.profile, self.now)?;
+        check_program(&facts, &self.release.program)?;
         self.check_key()?;
         let plan = Plan::of(self.release, &self.device.hashes(layout::RELEASES)?);
         check_room(&facts, plan.bytes())?;
@@ -223,7 +224,11 @@ impl Deploy<'_> {
             device: self.device,
             release: name.clone(),
             fallback,
-            units: vec![(layout::RULES, UDEV_RULES.into()), (layout::UNIT, UNIT.into())],
+            units: vec![
+                (layout::RULES, UDEV_RULES.into()),
+                (layout::SYSUSERS, SYSUSERS.into()),
+                (layout::UNIT, UNIT.into()),
+            ],
             guard: GUARD.into(),
             health_timeout: self.health_timeout,
             say: self.say,
@@ -264,7 +269,7 @@ impl Deploy<'_> {
         if self.device.read(layout::CONFIG)?.is_some() {
             return Ok(());
         }
-        files::replace(self.device, layout::CONFIG, self.profile.starter().as_bytes(), Mode::Plain)
+        files::replace(self.device, layout::CONFIG, starter(self.profile).as_bytes(), Mode::Plain)
     }
 
     fn prune(&self, before: &Before) -> Result<(), DeviceError> {

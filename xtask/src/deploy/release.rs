@@ -59,9 +59,10 @@ impl Release {
     pub fn of(parts: &Parts<'_>) -> anyhow::Result<Self> {
         let program = Program::read(parts.binary)?;
         let bundle = Bundle::open(parts.bundle)?;
+        let profile = Profile::text(&parts.profile.name).unwrap_or_default();
         let mut files = vec![
             from_file(file::BINARY.into(), parts.binary, Mode::Program)?,
-            from_bytes(file::PROFILE, parts.profile.text().into_bytes()),
+            from_bytes(file::PROFILE, profile.into()),
         ];
         for name in bundle.manifest().files.keys() {
             bundle.read(name)?;
@@ -90,11 +91,6 @@ impl Release {
         }
         files.push(sums);
         Ok(Self { name, files, program, public_key })
-    }
-
-    /// The size of all files.
-    pub fn bytes(&self) -> u64 {
-        self.files.iter().map(|file| file.bytes).sum()
     }
 }
 

@@ -55,8 +55,7 @@ fn sweep(before: &Fake, old: Option<&Release>, new: &Release) -> usize {
     }
     let whole = before.failing_after(usize::MAX, Fault::Lost);
     deploy(&whole, new).unwrap();
-    let operations = whole.state().operations.len();
-    operations
+    whole.0.into_inner().operations.len()
 }
 
 #[test]

@@ -14,7 +14,7 @@ fn a_release_that_fails_its_self_test_is_never_switched_to() {
     let error = deploy(&device, &ill).unwrap_err().to_string();
     assert!(error.contains("self-test failed") && error.contains("golden.jpg"), "{error}");
     assert_eq!(device.state().starts, starts);
-    assert_eq!(releases(&device).unwrap(), [old.name.clone()]);
+    assert_eq!(releases(&device).unwrap(), std::slice::from_ref(&old.name));
     deploy(&device, &old).unwrap();
 }
 
@@ -28,7 +28,7 @@ fn a_release_without_a_caption_is_taken_back_and_the_journal_is_told() {
     assert!(error.contains(&format!("{} is back and captions", old.name)), "{error}");
     assert!(error.ends_with("no camera at /dev/video0"), "{error}");
     assert_eq!(device.state().running, Some(old.name.to_string()));
-    assert_eq!(releases(&device).unwrap(), [old.name.clone()]);
+    assert_eq!(releases(&device).unwrap(), std::slice::from_ref(&old.name));
     deploy(&device, &old).unwrap();
     assert_runs(&device, &old);
 }

@@ -29,7 +29,7 @@ pub enum Fault {
 }
 
 /// A test's device.
-pub struct Fake(RefCell<State>);
+pub struct Fake(pub RefCell<State>);
 
 #[derive(Clone)]
 pub struct State {

@@ -87,7 +87,7 @@ impl Source {
             version: "0.1.0",
             binary: &self.path("metalens"),
             bundle: &self.path("bundle"),
-            profile: profile(),
+            profile: &profile(),
             key,
         })?;
         // The release outlives this folder.
@@ -104,8 +104,8 @@ impl Source {
     }
 }
 
-pub fn profile() -> &'static Profile {
-    Profile::named("pi4").unwrap()
+pub fn profile() -> Profile {
+    Profile::named("rpi4").unwrap()
 }
 
 #[test]

@@ -94,7 +94,10 @@ fn a_profile_of_another_board_is_refused() {
     let error = refused(&Source::new("").release(), |device| {
         device.facts.model = Some("NVIDIA Jetson Orin Nano Developer Kit".into());
     });
-    contains(&error, &["profile pi4 is not for", "Jetson Orin Nano", "--profile (jetson, generic)"]);
+    contains(
+        &error,
+        &["profile rpi4 is not for", "Jetson Orin Nano", "--profile (generic, jetson-orin-nano)"],
+    );
 }
 
 #[test]

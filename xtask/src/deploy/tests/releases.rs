@@ -18,7 +18,7 @@ pub fn deploy_saying(device: &dyn Device, release: &Release) -> (Result<Outcome,
     let said = RefCell::new(Vec::new());
     let say = |line: &str| said.borrow_mut().push(line.to_owned());
     let health_timeout = Duration::from_secs(90);
-    let result = Deploy { device, release, profile: profile(), health_timeout, now: NOW, say: &say }.run();
+    let result = Deploy { device, release, profile: &profile(), health_timeout, now: NOW, say: &say }.run();
     (result, said.into_inner())
 }
 
@@ -46,7 +46,10 @@ fn a_first_deploy_installs_everything_and_starts_it() {
     let release = Source::new("").release();
     let device = Fake::new();
     let outcome = deploy(&device, &release).unwrap();
-    assert_eq!((outcome.files, outcome.bytes), (release.files.len(), release.bytes()));
+    assert_eq!(
+        (outcome.files, outcome.bytes),
+        (release.files.len(), release.files.iter().map(|file| file.bytes).sum())
+    );
     assert!(outcome.restarted);
     assert_runs(&device, &release);
     device.boot();
