@@ -45,7 +45,7 @@ use crate::run::{absolute, root as checkout};
 
 /// Runs the command.
 pub fn deploy(arguments: Arguments) -> anyhow::Result<()> {
-    let options = Options { config: arguments.connection.ssh_config.clone() };
+    let options = Options::new(arguments.connection.ssh_config.clone());
     if let Some(command) = arguments.command {
         return maintain(command);
     }
@@ -85,7 +85,7 @@ fn maintain(command: Maintain) -> anyhow::Result<()> {
     | Maintain::Rollback { on, .. }
     | Maintain::Logs { on, .. }
     | Maintain::Remove { on, .. }) = &command;
-    let options = Options { config: on.connection.ssh_config.clone() };
+    let options = Options::new(on.connection.ssh_config.clone());
     let connection = on.connection.clone();
     let target = Target { host: on.target.clone(), port: connection.port, identity: connection.identity };
     let device = Ssh::connect(&target, &options)?;

@@ -8,9 +8,18 @@ mod verify;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+#[cfg(test)]
+pub use self::{
+    facts::parse as parse_facts,
+    http::parse as health_in,
+    session::{no_connection, quote},
+    verify::script as verification,
+};
 pub use session::{Options, Target};
 
-use self::session::{Input, Session, quote};
+#[cfg(not(test))]
+use self::session::quote;
+use self::session::{Input, Session};
 use super::assets::UNIT_NAME;
 use super::device::{Action, Content, Device, DeviceError, Facts, Health, Mode, Result, Services};
 use super::files::split;
@@ -19,6 +28,8 @@ use super::release::sha256;
 
 /// What a script ends with where what it should read is not there.
 const ABSENT: i32 = 44;
+/// Smaller files are sent again as fast as it is asked how much of them is there.
+const WORTH_RESUMING: usize = 1 << 16;
 
 /// A device that runs.
 pub struct Ssh {
@@ -26,8 +37,7 @@ pub struct Ssh {
     facts: Facts,
     /// Both ends have rsync.
     rsync: bool,
-    /// Before every path on the device: nothing, but where a test's account stands for a device.
-    root: String,
+    options: Options,
     start: Instant,
 }
 
@@ -40,14 +50,14 @@ impl Ssh {
         let mut session = Session::open(target, options)?;
         let facts = facts::gather(&session)?;
         session.become_root(facts.facts.privilege);
-        let root = std::env::var("METALENS_DEVICE_ROOT").unwrap_or_default();
         let rsync = facts.rsync && session::answers("rsync");
-        Ok(Self { session, facts: facts.facts, rsync, root, start: Instant::now() })
+        let (facts, options) = (facts.facts, options.clone());
+        Ok(Self { session, facts, rsync, options, start: Instant::now() })
     }
 
     /// A path for a script.
     fn path(&self, path: &str) -> String {
-        quote(&format!("{}{path}", self.root))
+        quote(&format!("{}{path}", self.options.root))
     }
 
     fn script(&self, what: &str, script: &str) -> Result<Vec<u8>> {
@@ -72,34 +82,31 @@ impl Ssh {
     }
 
     fn send_by_rsync(&self, from: &std::path::Path, path: &str, mode: Mode) -> Result<()> {
-        let to = format!("{}{path}", self.root);
+        let to = format!("{}{path}", self.options.root);
         self.session.rsync(from, &to, mode)
     }
 
     /// Sends what is missing after the part that an earlier copy left, where that part is right.
     fn send_by_pipe(&self, data: &[u8], path: &str, mode: Mode) -> Result<()> {
         let at = self.path(path);
-        let part = format!("[ -f {at} ] || exit {ABSENT}; stat -c '%h %s' {at}; sha256sum < {at}");
-        let part = self.lookup(path, &part)?.and_then(|part| {
+        let part = if data.len() < WORTH_RESUMING { 0 } else { self.sent_before(data, path)? };
+        // Another name of an earlier file must not change with it.
+        let start = if part == 0 { format!("rm -f {at} && ") } else { String::new() };
+        let script = format!("{start}cat >> {at} && chmod {:o} {at}", mode.bits());
+        self.session.run(path, &script, Input::Bytes(&data[part..])).map(|_| ())
+    }
+
+    /// How many bytes of a file an earlier copy left.
+    fn sent_before(&self, data: &[u8], path: &str) -> Result<usize> {
+        let at = self.path(path);
+        let script = format!("[ -f {at} ] || exit {ABSENT}; stat -c '%h %s' {at}; sha256sum < {at}");
+        let part = self.lookup(path, &script)?.and_then(|part| {
             let mut words = part.split_whitespace();
             let (names, size) = (words.next()?, words.next()?.parse::<usize>().ok()?);
             let right = names == "1" && sha256(data.get(..size)?) == words.next()?;
             right.then_some(size)
         });
-        let start = match part {
-            Some(size) => {
-                return self.append(&data[size..], path, mode);
-            }
-            None => format!("rm -f {at} && : > {at}"),
-        };
-        self.change(path, &start)?;
-        self.append(data, path, mode)
-    }
-
-    fn append(&self, data: &[u8], path: &str, mode: Mode) -> Result<()> {
-        let at = self.path(path);
-        let script = format!("cat >> {at} && chmod {:o} {at}", mode.bits());
-        self.session.run(path, &script, Input::Bytes(data)).map(|_| ())
+        Ok(part.unwrap_or(0))
     }
 }
 
@@ -220,7 +227,7 @@ impl Services for Ssh {
     }
 
     fn health(&self) -> Result<Option<Health>> {
-        http::health(&self.session, layout::HEALTH)
+        http::health(&self.session, &self.options.health)
     }
 
     fn journal(&self, lines: usize) -> Result<String> {

@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::deploy::device::{DeviceError, Mode, Privilege, Result};
+use crate::deploy::layout::HEALTH;
 
 /// Whom to connect to.
 #[derive(Clone, Debug)]
@@ -20,11 +21,22 @@ pub struct Target {
     pub identity: Option<PathBuf>,
 }
 
-/// How to connect.
-#[derive(Clone, Debug, Default)]
+/// How to connect, and what is there; the same for all devices.
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Another configuration of ssh than the user's.
     pub config: Option<PathBuf>,
+    /// Before every path on the device: nothing, but where a test's account stands for a device.
+    pub root: String,
+    /// Where the daemon answers on the device.
+    pub health: String,
+}
+
+impl Options {
+    /// Of a device.
+    pub fn new(config: Option<PathBuf>) -> Self {
+        Self { config, root: String::new(), health: HEALTH.to_owned() }
+    }
 }
 
 /// What a script reads.
