@@ -102,10 +102,12 @@ pub fn check_device(facts: &Facts, profile: &Profile, now: u64) -> Result<(), Re
     }
 }
 
-/// Whether it can run this program.
-pub fn check_program(facts: &Facts, program: &Program) -> Result<(), Refusal> {
-    if let Some(device) = facts.machine.as_ref().filter(|machine| *machine != program.machine) {
-        return Err(Refusal::Machine { device: device.clone(), program: program.machine });
+/// Whether it can run this program. A card that does not tell its processor has its profile's.
+pub fn check_program(facts: &Facts, profile: &Profile, program: &Program) -> Result<(), Refusal> {
+    let profiles = || profile.triple.as_ref()?.split('-').next().map(str::to_owned);
+    let machine = facts.machine.clone().or_else(profiles);
+    if let Some(device) = machine.filter(|machine| machine != program.machine) {
+        return Err(Refusal::Machine { device, program: program.machine });
     }
     match (facts.glibc, program.glibc) {
         (Some(device), Some(program)) if device < program => Err(Refusal::Glibc { device, program }),

@@ -82,7 +82,7 @@ impl Deploy<'_> {
     pub fn plan(&self) -> Result<Plan<'_>, DeployError> {
         let facts = self.device.facts()?;
         check_device(&facts, self.profile, self.now)?;
-        check_program(&facts, &self.release.program)?;
+        check_program(&facts, self.profile, &self.release.program)?;
         self.check_key()?;
         let plan = Plan::of(self.release, &self.device.hashes(layout::RELEASES)?);
         check_room(&facts, plan.bytes())?;

@@ -3,8 +3,9 @@
 use super::fake::{Fake, Fault};
 use super::parts::Source;
 use super::releases::{assert_runs, deploy, device_with};
-use crate::deploy::device::Services;
+use crate::deploy::device::{Device, Services};
 use crate::deploy::layout;
+use crate::deploy::machine::releases;
 use crate::deploy::release::Release;
 
 const FAULTS: [Fault; 4] = [Fault::Full, Fault::Cut, Fault::CutAndForget, Fault::Lost];
@@ -20,6 +21,13 @@ fn assert_captions(device: &Fake, old: Option<&Release>, new: &Release, place: &
             assert!(device.health().unwrap().unwrap().captions > 0, "{place}");
         }
         None => assert!(old.is_none(), "{place}: nothing runs: {:?}", device.state().journal),
+    }
+}
+
+/// What has a release's name is one.
+fn assert_whole(device: &Fake, place: &str) {
+    for name in releases(device).unwrap() {
+        device.verify(&name.folder(), name.hash()).unwrap_or_else(|error| panic!("{place}: {error}"));
     }
 }
 
@@ -39,6 +47,7 @@ fn sweep(before: &Fake, old: Option<&Release>, new: &Release) -> usize {
             device.recover();
             device.idle();
             assert_captions(&device, old, new, &place);
+            assert_whole(&device, &place);
             // Whoever switches it off and on again, and again, has a device that captions.
             let later = device.failing_after(usize::MAX, fault);
             // A disk that was full lost no power.
@@ -105,6 +114,7 @@ fn a_broken_upgrade_cut_anywhere_leaves_a_device_that_goes_back_to_the_old_relea
                     device.boot();
                 }
                 assert_eq!(device.state().running, Some(old.name.to_string()), "{place}");
+                assert_whole(&device, &place);
                 deploy(&device, &old).unwrap_or_else(|error| panic!("{place}: {error}"));
                 assert_runs(&device, &old);
             }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::disk::{Disk, Node};
+use crate::deploy::assets::{GUARD, UNIT, starter};
 use crate::deploy::device::{
     Action, Content, Device, DeviceError, Facts, Health, Mode, Privilege, Result, Services,
 };
@@ -149,8 +150,8 @@ impl Fake {
             let mut state = self.state();
             state.durable = state.disk.clone();
             state.running = None;
-            let unit = state.disk.file(layout::UNIT).map(|unit| unit.data.to_vec());
-            state.unit_is_loaded = unit.is_some();
+            state.unit_is_loaded =
+                state.read(layout::UNIT).is_some_and(|unit| unit.starts_with(UNIT.as_bytes()));
             let wanted = state.disk.names.get(layout::WANTED);
             state.starting_again = state.unit_is_loaded && wanted == Some(&Node::Link(layout::UNIT.into()));
         }
@@ -260,8 +261,12 @@ fn daemon(state: &State) -> std::result::Result<String, String> {
     let folder = format!("{}/{target}", layout::HOME);
     let hash = release.rsplit_once('-').unwrap().1;
     verify(&|path| Ok(state.read(path)), &folder, hash).map_err(|error| error.to_string())?;
-    if state.read(layout::CONFIG).is_none_or(|config| config.is_empty()) {
-        return Err(format!("{}: missing", layout::CONFIG));
+    let config = state.read(layout::CONFIG).unwrap_or_default();
+    if !config.starts_with(starter(&super::parts::profile()).as_bytes()) {
+        return Err(format!("{}: {config:?}", layout::CONFIG));
+    }
+    if !state.read(layout::GUARD).unwrap_or_default().starts_with(GUARD.as_bytes()) {
+        return Err(format!("{}: Syntax error", layout::GUARD));
     }
     match does(state, &folder, "crashes") {
         true => Err(format!("{release}: panicked")),
@@ -277,6 +282,9 @@ fn does(state: &State, folder: &str, behaviour: &str) -> bool {
 /// The guard itself, on the few files that it looks at.
 fn run_guard(state: &mut State) {
     let Some(guard) = state.read(layout::GUARD) else { return };
+    if !guard.starts_with(GUARD.as_bytes()) {
+        return;
+    }
     // Without a mark it does nothing, as a test of its own proves; most starts are such.
     if state.read(layout::MARKER).is_none() {
         return;

@@ -87,6 +87,11 @@ fn a_program_for_another_processor_is_refused() {
     const X86_64: u16 = 62;
     let error = refused(&Source::with(&program(X86_64, &[], "")).release(), |_| {});
     contains(&error, &["is aarch64", "built for x86_64"]);
+    // Of a card nothing is known but its profile.
+    let device = Fake::new();
+    device.state().facts.machine = None;
+    let error = deploy(&device, &Source::with(&program(X86_64, &[], "")).release()).unwrap_err();
+    contains(&error.to_string(), &["is aarch64", "built for x86_64"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::fake::Fake;
 use super::parts::{Source, profile};
+use crate::deploy::assets::starter;
 use crate::deploy::device::Device;
 use crate::deploy::layout::{self, is_incoming};
 use crate::deploy::machine::{Deploy, DeployError, Outcome, current, marker, releases};
@@ -98,9 +99,9 @@ fn a_device_keeps_the_running_release_the_one_before_it_and_one_more() {
 fn the_users_configuration_and_what_the_device_learned_are_never_overwritten() {
     let (old, new) = (Source::new("").release(), Source::new("again").release());
     let device = device_with(&old);
-    let mine = b"source = \"files:/srv\"";
+    let mine = [starter(&profile()).as_bytes(), b"# mine"].concat();
     let state = format!("{}/heads/000001.postcard", layout::STATE);
-    device.state().disk.write(layout::CONFIG, mine, crate::deploy::device::Mode::Plain).unwrap();
+    device.state().disk.write(layout::CONFIG, &mine, crate::deploy::device::Mode::Plain).unwrap();
     device.state().disk.create_folder(&format!("{}/heads", layout::STATE)).unwrap();
     device.state().disk.write(&state, b"a head", crate::deploy::device::Mode::Plain).unwrap();
     deploy(&device, &new).unwrap();

@@ -229,6 +229,9 @@ fn a_deploy_through_a_real_ssh_installs_upgrades_and_copies_only_what_is_new() {
 
     // The same tree as on a card, the device's own files aside.
     let card = tempfile::tempdir().unwrap();
+    // A card of this machine's kind.
+    std::fs::create_dir_all(card.path().join("usr/bin")).unwrap();
+    std::fs::write(card.path().join("usr/bin/dash"), &succeeds).unwrap();
     let root = crate::deploy::root::Root::at(card.path()).unwrap();
     for release in [&old, &new] {
         deploy(&root, release).unwrap();
