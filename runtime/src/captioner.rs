@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use metalens_models::{Bundle, BundleError, Manifest};
+use metalens_models::{Bundle, BundleError, Manifest, Shapes};
+use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::adaptation::Learned;
 use crate::engine::EngineError;
@@ -51,6 +52,8 @@ pub struct Caption {
     pub words: Vec<Word>,
     /// The natural logarithm of the caption's probability.
     pub log_probability: f32,
+    /// Where each word looked, `[words, positions]` over the encoder's grid, row by row; each word's sum is 1.
+    pub attention: Array2<f32>,
     /// How much the picture is like what was calibrated on, from 0 to 1; none without a calibration.
     pub familiarity: Option<f32>,
     /// Milliseconds for resizing and encoding the picture.
@@ -112,9 +115,9 @@ impl Captioner {
         &self.manifest
     }
 
-    /// From now on captions with a calibration of the same bundle.
-    pub fn learn(&mut self, learned: Arc<Learned>) {
-        self.learned = Some(learned);
+    /// From now on captions with a calibration of the same bundle; none is the bundle's own head.
+    pub fn learn(&mut self, learned: Option<Arc<Learned>>) {
+        self.learned = learned;
     }
 
     /// Says what it sees.
@@ -123,9 +126,37 @@ impl Captioner {
     /// When a graph fails.
     pub fn caption(&mut self, picture: &Picture) -> Result<Caption, CaptionerError> {
         let began = Instant::now();
-        self.encoder.preprocess(picture)?;
-        self.encoder.encode()?;
+        self.look(picture)?;
         let encoder_ms = milliseconds(began);
+        Ok(Caption { encoder_ms, ..self.describe()? })
+    }
+
+    /// Looks at a picture, for [`Self::describe`].
+    ///
+    /// # Errors
+    /// When the encoder's graph fails.
+    pub fn look(&mut self, picture: &Picture) -> Result<(), CaptionerError> {
+        self.encoder.preprocess(picture)?;
+        Ok(self.encoder.encode()?)
+    }
+
+    /// The mean of the visual tokens of the picture that was looked at last, `[token]`.
+    ///
+    /// # Errors
+    /// When none was.
+    pub fn pooled(&self) -> Result<Array1<f32>, CaptionerError> {
+        let Shapes { token, .. } = self.manifest.shapes;
+        let tokens = self.encoder.tokens()?.tokens;
+        let rows = ArrayView2::from_shape((tokens.len() / token, token), tokens)
+            .expect("the encoder's graph was loaded with this shape");
+        Ok(rows.mean_axis(Axis(0)).expect("a picture has positions"))
+    }
+
+    /// Says what the picture shows that was looked at last; its encoder takes no time.
+    ///
+    /// # Errors
+    /// When a graph fails.
+    pub fn describe(&mut self) -> Result<Caption, CaptionerError> {
         let began = Instant::now();
         let seen = self.encoder.tokens()?;
         let applied = match &self.learned {
@@ -140,8 +171,9 @@ impl Captioner {
         Ok(Caption {
             words: said.words,
             log_probability: said.log_probability,
+            attention: said.attention,
             familiarity,
-            encoder_ms,
+            encoder_ms: 0.0,
             decoder_ms: milliseconds(began),
         })
     }

@@ -19,6 +19,9 @@ pub enum CalibrationError {
     /// The captions' file has no line.
     #[error("{path}: no captions; write one line `file<TAB>caption` or more", path = .0.display())]
     NoCaptions(PathBuf),
+    /// No sample was kept.
+    #[error("no samples are kept; keep two pictures or more and say what they show")]
+    NoSamples,
     /// A line has no tab, or nothing before it.
     #[error("{0}: needs the form `file<TAB>caption`")]
     Line(String),

@@ -68,6 +68,12 @@ impl Learned {
         &self.initialization
     }
 
+    /// Directions `[pictures, token]` of the pictures that it was learned from.
+    #[must_use]
+    pub fn support(&self) -> ArrayView2<'_, f32> {
+        self.calibrated.familiarity.support.view()
+    }
+
     /// How far it applies to a picture.
     #[must_use]
     pub fn gate(&self, picture: &Observation<f32>) -> Gate<f32> {

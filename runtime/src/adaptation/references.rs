@@ -75,6 +75,12 @@ impl<T: Real> References<T> {
         direction
     }
 
+    /// The cosine of a direction with that of the ordinary picture that is most like it.
+    #[must_use]
+    pub fn nearest(&self, direction: &Array1<T>) -> T {
+        self.directions.dot(direction).fold(-T::one(), |nearest, &cosine| nearest.max(cosine))
+    }
+
     /// Cosines `[references, columns]` of the ordinary pictures with directions `[columns, token]`.
     pub(super) fn cosines(&self, directions: &ArrayView2<T>) -> Array2<T> {
         self.directions.dot(&directions.t())

@@ -33,7 +33,7 @@ use crate::{Captioner, CaptionerError, Options};
 use plan::Plan;
 
 pub use doubt::Doubt;
-pub use report::{Report, SampleReport};
+pub use report::{Report, SampleReport, Summary};
 
 /// The most words that a support set may have, the ends of its captions counted.
 pub const MAX_TOKENS: usize = 2048;

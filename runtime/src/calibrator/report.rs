@@ -2,6 +2,7 @@
 
 use super::{Doubt, Proof};
 use crate::adaptation::{CalibrationError, Losses, NewWord};
+use crate::store::Generation;
 
 /// What a calibration did, for people and scripts.
 #[derive(Clone, Debug)]
@@ -33,7 +34,50 @@ pub struct SampleReport {
     pub caption: String,
 }
 
+/// What a calibration did, for scripts.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Summary {
+    /// Pictures.
+    pub samples: usize,
+    /// Adaptation steps.
+    pub steps: usize,
+    /// Loss per word of the samples, before.
+    pub loss_before: f32,
+    /// The same after.
+    pub loss_after: f32,
+    /// Loss per word of samples that were held out, before; none where there was but one.
+    pub held_out_before: Option<f32>,
+    /// The same after.
+    pub held_out_after: Option<f32>,
+    /// As they are printed.
+    pub new_words: Vec<String>,
+    /// Whether it was kept.
+    pub committed: bool,
+    /// Its number; none where it was not kept.
+    pub generation: Option<Generation>,
+    /// Milliseconds of everything but reading and encoding the pictures.
+    pub adapt_ms: f64,
+}
+
 impl Report {
+    /// The report in a few numbers; `generation` is none where it was not kept.
+    #[must_use]
+    pub fn summary(&self, generation: Option<Generation>) -> Summary {
+        let support = self.support();
+        Summary {
+            samples: self.samples.len(),
+            steps: self.steps,
+            loss_before: support.before,
+            loss_after: support.after,
+            held_out_before: self.held_out.map(|losses| losses.before),
+            held_out_after: self.held_out.map(|losses| losses.after),
+            new_words: self.new_words.iter().map(|word| word.written.clone()).collect(),
+            committed: generation.is_some(),
+            generation,
+            adapt_ms: self.adapt_ms,
+        }
+    }
+
     /// Mean losses of all words of the support set.
     #[must_use]
     pub fn support(&self) -> Losses<f32> {

@@ -10,6 +10,11 @@ const INSTALLED: &str = "bundle";
 const CHECKOUT: &str = "models/flickr8k-lite0";
 
 impl BundleArgument {
+    /// What a configuration says, else METALENS_BUNDLE.
+    pub fn or_environment(bundle: Option<PathBuf>) -> Self {
+        Self { bundle: bundle.or_else(|| std::env::var_os("METALENS_BUNDLE").map(PathBuf::from)) }
+    }
+
     /// The bundle's folder: the one given (or METALENS_BUNDLE), the one beside the program, or the checkout's, looked for
     /// from the program's and the working folder upwards.
     ///

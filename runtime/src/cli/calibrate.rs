@@ -7,7 +7,7 @@ use metalens_models::Bundle;
 use super::{BundleArgument, Outcome, say};
 use crate::adaptation::{Losses, NewWord, read_support};
 use crate::calibrator::{Calibrator, Proof, Report};
-use crate::store::{Generation, State, StateReader};
+use crate::store::{State, StateReader};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -28,22 +28,6 @@ pub(super) struct Arguments {
     /// Go back to what was in use before the last calibration.
     #[arg(long)]
     undo: bool,
-}
-
-/// What `--json` prints.
-#[derive(serde::Serialize)]
-struct Line<'a> {
-    samples: usize,
-    steps: usize,
-    loss_before: f32,
-    loss_after: f32,
-    held_out_before: Option<f32>,
-    held_out_after: Option<f32>,
-    new_words: Vec<&'a str>,
-    committed: bool,
-    /// None where nothing was committed.
-    generation: Option<Generation>,
-    adapt_ms: f64,
 }
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
@@ -73,7 +57,7 @@ fn calibrate(arguments: &Arguments, support: &Path) -> anyhow::Result<Outcome> {
         Err(_) => None,
     };
     if arguments.json {
-        say(serde_json::to_string(&line(report, generation))?)?;
+        say(serde_json::to_string(&report.summary(generation))?)?;
     } else {
         say(table(report))?;
         if let Some(generation) = generation {
@@ -96,22 +80,6 @@ fn undo(arguments: &Arguments) -> anyhow::Result<Outcome> {
         None => say("back to the captioner as it was before any calibration")?,
     }
     Ok(Outcome::Done)
-}
-
-fn line(report: &Report, generation: Option<Generation>) -> Line<'_> {
-    let support = report.support();
-    Line {
-        samples: report.samples.len(),
-        steps: report.steps,
-        loss_before: support.before,
-        loss_after: support.after,
-        held_out_before: report.held_out.map(|losses| losses.before),
-        held_out_after: report.held_out.map(|losses| losses.after),
-        new_words: report.new_words.iter().map(|word| word.written.as_str()).collect(),
-        committed: generation.is_some(),
-        generation,
-        adapt_ms: report.adapt_ms,
-    }
 }
 
 /// What a person reads: losses in nats per word, new words, and what is now said.

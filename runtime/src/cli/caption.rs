@@ -75,9 +75,7 @@ fn learn(captioner: &mut Captioner, bundle: &Bundle, state: &Path) -> anyhow::Re
     for warning in &loaded.warnings {
         eprintln!("metalens: {warning}");
     }
-    if let Some(head) = loaded.head {
-        captioner.learn(head.payload);
-    }
+    captioner.learn(loaded.head.map(|head| head.payload));
     Ok(())
 }
 

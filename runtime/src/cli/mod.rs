@@ -8,12 +8,16 @@ mod calibrate;
 mod caption;
 mod doctor;
 mod output;
+mod run;
 mod usage;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use metalens_firmware_config::ConfigError;
+
+use crate::camera::CameraError;
 
 pub use output::{one_line, say};
 pub use usage::{WRONG_USAGE, parse};
@@ -26,6 +30,8 @@ enum Command {
     Caption(caption::Arguments),
     /// Learn from a handful of captioned pictures.
     Calibrate(calibrate::Arguments),
+    /// Caption what a camera sees, and learn meanwhile: the daemon.
+    Run(run::Arguments),
     /// Measure how long each part of captioning takes.
     Bench(bench::Arguments),
     /// Check the bundle and this installation.
@@ -59,6 +65,7 @@ pub fn main() -> ExitCode {
     let result = match command {
         Command::Caption(arguments) => caption::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
     };
@@ -66,8 +73,14 @@ pub fn main() -> ExitCode {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("metalens: {}", one_line(&error));
-            ExitCode::FAILURE
+            if let Some(problems) = error.downcast_ref::<ConfigError>() {
+                // One line each.
+                problems.to_string().lines().for_each(|problem| eprintln!("metalens: {problem}"));
+            } else {
+                eprintln!("metalens: {}", one_line(&error));
+            }
+            let wrong = error.is::<ConfigError>() || error.is::<CameraError>();
+            if wrong { ExitCode::from(WRONG_USAGE) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -46,6 +46,8 @@ pub struct Hypothesis {
     pub words: FixedVec<TokenId, MAX_WORDS>,
     /// Each word's log-probability after the words before it.
     pub word_log_probabilities: FixedVec<f32, MAX_WORDS>,
+    /// Where the hypothesis that each word continues stood, in the step that chose the word.
+    pub places: FixedVec<usize, MAX_WORDS>,
     /// The caption's log-probability, its end included once it has one.
     pub log_probability: f32,
     /// `log_probability`, normalised by length.
@@ -166,6 +168,7 @@ impl Beam {
             } else if self.next.len() < width {
                 push(&mut hypothesis.words, candidate.word);
                 push(&mut hypothesis.word_log_probabilities, candidate.log_probability);
+                push(&mut hypothesis.places, candidate.parent);
                 push(&mut self.next, hypothesis);
                 push(&mut kept, *candidate);
             }

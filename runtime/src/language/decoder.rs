@@ -39,6 +39,25 @@ pub struct Decoder {
     barred: Vec<usize>,
     applied: Option<Applied>,
     log_probabilities: Vec<f32>,
+    attention: Attention,
+}
+
+/// Where the decoder looked in each step of a caption.
+struct Attention {
+    positions: usize,
+    /// `[steps, width, positions]`; as long as the longest caption so far.
+    weights: Vec<f32>,
+    steps: usize,
+}
+
+impl Attention {
+    /// `weights` are those of one more step, `[width, positions]`.
+    fn push(&mut self, weights: &[f32]) {
+        let place = self.steps * weights.len();
+        self.weights.resize(self.weights.len().max(place + weights.len()), 0.0);
+        self.weights[place..][..weights.len()].copy_from_slice(weights);
+        self.steps += 1;
+    }
 }
 
 /// A calibration, as it applies to one picture.
@@ -80,6 +99,7 @@ impl Decoder {
                 .collect(),
             applied: None,
             log_probabilities: vec![0.0; width * shapes.vocabulary],
+            attention: Attention { positions: shapes.positions(), weights: Vec::new(), steps: 0 },
         })
     }
 
@@ -89,12 +109,19 @@ impl Decoder {
     /// When the tokens have other sizes than the decoder's.
     pub fn look_at(&mut self, picture: Tokens) -> Result<(), EngineError> {
         self.applied = None;
+        self.attention.steps = 0;
         self.steps.look_at(picture)
     }
 
     /// Says of this picture what was learned; none is the bundle's own head.
     pub(crate) fn apply(&mut self, applied: Option<Applied>) {
         self.applied = applied;
+    }
+
+    /// Where the hypothesis at `place` looked in a step of this picture's caption, counted from 0: `[positions]`.
+    pub(crate) fn attention(&self, step: usize, place: usize) -> &[f32] {
+        let row = step * self.steps.width() + place;
+        &self.attention.weights[row * self.attention.positions..][..self.attention.positions]
     }
 
     /// Runs the head on what the decoder made last, and turns logits into log-probabilities of words that can be said.
@@ -136,6 +163,7 @@ impl NextWord for Decoder {
 
     fn step(&mut self, parents: &[usize], words: &[TokenId]) -> Result<(), EngineError> {
         self.steps.step(parents, words)?;
+        self.attention.push(self.steps.attention()?);
         if let Some(applied) = &mut self.applied {
             applied.follow(parents, words);
         }

@@ -19,10 +19,12 @@ pub(crate) struct Speaker {
     max_words: usize,
 }
 
-/// Words, and the natural logarithm of the whole caption's probability.
+/// Words, the natural logarithm of the whole caption's probability, and where each word looked.
 pub(crate) struct Said {
     pub words: Vec<Word>,
     pub log_probability: f32,
+    /// Where each word looked, `[words, positions]`.
+    pub attention: Array2<f32>,
 }
 
 impl Speaker {
@@ -66,11 +68,16 @@ impl Speaker {
             new.or_else(|| self.vocabulary.word(id)).unwrap_or_default().to_owned()
         };
         let words = best.words.iter().zip(&best.word_log_probabilities);
+        let looked = best.places.iter().enumerate();
+        let looked = looked.flat_map(|(step, &place)| self.decoder.attention(step, place)).copied().collect();
+        let attention = Array2::from_shape_vec((best.words.len(), self.shapes.positions()), looked)
+            .expect("every word has a place");
         Ok(Said {
             words: words
                 .map(|(&id, log_probability)| Word { word: word(id), probability: log_probability.exp() })
                 .collect(),
             log_probability: best.log_probability,
+            attention,
         })
     }
 

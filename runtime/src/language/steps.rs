@@ -14,6 +14,7 @@ const TOKENS: usize = 2;
 const KEYS: usize = 3;
 const NEXT_STATE: usize = 0;
 const Z: usize = 1;
+const ATTENTION: usize = 2;
 
 /// Loads the decoder's graph for `width` hypotheses.
 pub(super) fn load(bundle: &Bundle, width: usize) -> Result<Graph, CaptionerError> {
@@ -29,7 +30,11 @@ pub(super) fn load(bundle: &Bundle, width: usize) -> Result<Graph, CaptionerErro
             Input::F32("tokens", &[1, positions, token]),
             Input::F32("keys", &[1, positions, key]),
         ],
-        &[Output("next_state", &[width, state]), Output("z", &[width, feature])],
+        &[
+            Output("next_state", &[width, state]),
+            Output("z", &[width, feature]),
+            Output("attention", &[width, positions]),
+        ],
     )?)
 }
 
@@ -99,6 +104,11 @@ impl Steps {
     /// z of all hypotheses of the last step, row-major.
     pub fn z(&self) -> Result<&[f32], EngineError> {
         self.session.output(Z)
+    }
+
+    /// Where all hypotheses of the last step looked, `[width, positions]`, row-major; each row's sum is 1.
+    pub fn attention(&self) -> Result<&[f32], EngineError> {
+        self.session.output(ATTENTION)
     }
 
     /// z `[hypotheses, feature]` of the first ones of the last step.
