@@ -1,6 +1,7 @@
 //! What must be so before anything is copied.
 
-use super::assets::Profile;
+use metalens_firmware_config::Profile;
+
 use super::device::{Facts, Privilege};
 use super::elf::{Glibc, Program};
 

@@ -30,8 +30,6 @@ pub const STATE: &str = "/var/lib/metalens";
 pub const LOGS: &str = "/var/log/metalens";
 /// Without this file systemd makes missing users at the next start, among other things that follow an update.
 pub const UPDATED: &str = "/etc/.updated";
-/// Where the daemon answers on the device itself.
-pub const HEALTH: &str = "127.0.0.1:8080";
 
 /// Names of a release's files.
 pub mod file {

@@ -6,8 +6,9 @@
 
 use std::time::Duration;
 
+use metalens_firmware_config::{GUARD, Profile, SYSUSERS, UDEV_RULES, UNIT, starter};
+
 use super::activate::{Activation, Fallback, NotConfirmed};
-use super::assets::{GUARD, Profile, SYSUSERS, UDEV_RULES, UNIT, starter};
 use super::check::{Refusal, check_device, check_program, check_room};
 use super::device::{Device, DeviceError, Mode, Services};
 use super::files;

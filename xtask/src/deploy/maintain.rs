@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use anyhow::Context;
+use metalens_firmware_config::GUARD;
 
 use super::activate::{Activation, Fallback};
-use super::assets::GUARD;
 use super::device::{Action, Device, Services};
 use super::files;
 use super::layout::{self, ReleaseName};

@@ -5,7 +5,6 @@
 
 mod activate;
 mod arguments;
-mod assets;
 pub mod builder;
 mod check;
 mod device;
@@ -29,10 +28,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
+use metalens_firmware_config::Profile;
 
 pub use self::arguments::Arguments;
 use self::arguments::{Maintain, What};
-use self::assets::Profile;
 use self::check::check_device;
 use self::device::Device;
 use self::machine::Deploy;

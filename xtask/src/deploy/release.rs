@@ -3,10 +3,10 @@
 use std::path::Path;
 
 use anyhow::Context;
+use metalens_firmware_config::Profile;
 use metalens_models::{Bundle, file as bundle_file, hexadecimal};
 use sha2::{Digest, Sha256};
 
-use super::assets::Profile;
 use super::device::{Content, Mode};
 use super::elf::Program;
 use super::layout::{ReleaseName, file};
@@ -59,7 +59,7 @@ impl Release {
     pub fn of(parts: &Parts<'_>) -> anyhow::Result<Self> {
         let program = Program::read(parts.binary)?;
         let bundle = Bundle::open(parts.bundle)?;
-        let profile = Profile::text(&parts.profile.name).unwrap_or_default();
+        let profile = Profile::text(&parts.profile.name).unwrap_or_default().as_bytes();
         let mut files = vec![
             from_file(file::BINARY.into(), parts.binary, Mode::Program)?,
             from_bytes(file::PROFILE, profile.into()),

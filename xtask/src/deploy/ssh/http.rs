@@ -1,15 +1,38 @@
 //! The daemon's health, over a forwarded connection: the device needs no tool for it, and the daemon no open port.
 
 use std::io::{Read, Write};
+use std::net::SocketAddr;
 use std::process::Stdio;
 use std::sync::mpsc;
 use std::time::Duration;
+
+use serde::Deserialize;
 
 use super::session::{Session, no_connection};
 use crate::deploy::device::{DeviceError, Health, Result};
 
 /// A daemon that answers at all answers sooner.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where a daemon of this configuration answers on the device itself.
+pub fn address(config: &str) -> String {
+    #[derive(Default, Deserialize)]
+    struct Config {
+        #[serde(default)]
+        http: Http,
+    }
+    #[derive(Default, Deserialize)]
+    struct Http {
+        listen: Option<SocketAddr>,
+    }
+    // What the daemon does not understand keeps it from starting, and it says so itself.
+    let listen = toml::from_str::<Config>(config).unwrap_or_default().http.listen;
+    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 8080)));
+    match listen.ip() {
+        ip if !ip.is_unspecified() => listen.to_string(),
+        _ => format!("localhost:{}", listen.port()),
+    }
+}
 
 /// Asks the daemon; none where it does not answer.
 pub fn health(session: &Session, address: &str) -> Result<Option<Health>> {

@@ -8,10 +8,12 @@ mod verify;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use metalens_firmware_config::UNIT_NAME;
+
 #[cfg(test)]
 pub use self::{
     facts::parse as parse_facts,
-    http::parse as health_in,
+    http::{address, parse as health_in},
     session::{no_connection, quote},
     verify::script as verification,
 };
@@ -20,7 +22,6 @@ pub use session::{Options, Target};
 #[cfg(not(test))]
 use self::session::quote;
 use self::session::{Input, Session};
-use super::assets::UNIT_NAME;
 use super::device::{Action, Content, Device, DeviceError, Facts, Health, Mode, Result, Services};
 use super::files::split;
 use super::layout::{self, file};
@@ -210,7 +211,10 @@ impl Services for Ssh {
             self.path(&format!("{folder}/{}", file::BUNDLE)),
         );
         let config = self.path(layout::CONFIG);
-        self.change(split(folder).1, &format!("{program} doctor --config {config} --bundle {bundle} 2>&1"))
+        self.change(
+            split(folder).1,
+            &format!("{program} doctor --config {config} --bundle {bundle} > /dev/null"),
+        )
     }
 
     fn control(&self, action: Action) -> Result<()> {
@@ -227,7 +231,8 @@ impl Services for Ssh {
     }
 
     fn health(&self) -> Result<Option<Health>> {
-        http::health(&self.session, &self.options.health)
+        let config = self.read(layout::CONFIG)?.unwrap_or_default();
+        http::health(&self.session, &http::address(&String::from_utf8_lossy(&config)))
     }
 
     fn journal(&self, lines: usize) -> Result<String> {

@@ -8,7 +8,6 @@ use std::process::{Command, Output, Stdio};
 use tempfile::TempDir;
 
 use crate::deploy::device::{DeviceError, Mode, Privilege, Result};
-use crate::deploy::layout::HEALTH;
 
 /// Whom to connect to.
 #[derive(Clone, Debug)]
@@ -28,14 +27,12 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// Before every path on the device: nothing, but where a test's account stands for a device.
     pub root: String,
-    /// Where the daemon answers on the device.
-    pub health: String,
 }
 
 impl Options {
     /// Of a device.
     pub fn new(config: Option<PathBuf>) -> Self {
-        Self { config, root: String::new(), health: HEALTH.to_owned() }
+        Self { config, root: String::new() }
     }
 }
 

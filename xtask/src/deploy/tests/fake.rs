@@ -5,8 +5,9 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use metalens_firmware_config::{GUARD, UNIT, starter};
+
 use super::disk::{Disk, Node};
-use crate::deploy::assets::{GUARD, UNIT, starter};
 use crate::deploy::device::{
     Action, Content, Device, DeviceError, Facts, Health, Mode, Privilege, Result, Services,
 };

@@ -5,9 +5,8 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use metalens_firmware_config::GUARD;
 use tempfile::TempDir;
-
-use crate::deploy::assets::GUARD;
 
 const OLD: &str = "0.1.0-000000000000";
 const NEW: &str = "0.2.0-111111111111";

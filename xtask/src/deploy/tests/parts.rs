@@ -2,10 +2,10 @@
 
 use std::path::Path;
 
+use metalens_firmware_config::Profile;
 use metalens_models::Bundle;
 use tempfile::TempDir;
 
-use crate::deploy::assets::Profile;
 use crate::deploy::device::Content;
 use crate::deploy::elf::Program;
 use crate::deploy::release::{Parts, Release};

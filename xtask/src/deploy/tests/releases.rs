@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use metalens_firmware_config::starter;
+
 use super::fake::Fake;
 use super::parts::{Source, profile};
-use crate::deploy::assets::starter;
 use crate::deploy::device::Device;
 use crate::deploy::layout::{self, is_incoming};
 use crate::deploy::machine::{Deploy, DeployError, Outcome, current, marker, releases};

@@ -7,14 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use metalens_firmware_config::starter;
 use tempfile::TempDir;
 
-use super::parts::Source;
+use super::parts::{Source, profile};
 use super::releases::{deploy, deploy_saying};
 use crate::deploy::device::{Device, DeviceError, Health, Privilege, Services};
 use crate::deploy::elf::Glibc;
 use crate::deploy::layout;
-use crate::deploy::ssh::{Options, Ssh, Target, health_in, no_connection, parse_facts};
+use crate::deploy::ssh::{Options, Ssh, Target, address, health_in, no_connection, parse_facts};
 
 /// As OpenSSH 9.2 says them.
 #[test]
@@ -52,6 +53,21 @@ fn what_a_device_tells_of_itself_is_read_and_what_it_cannot_tell_is_unknown() {
     let facts = gathered.facts;
     assert!(!gathered.rsync && facts.machine.is_none() && facts.glibc.is_none() && facts.model.is_none());
     assert_eq!(facts.privilege, Privilege::User);
+}
+
+#[test]
+fn a_daemon_is_asked_where_its_configuration_lets_it_listen() {
+    for (config, expected) in [
+        ("", "127.0.0.1:8080"),
+        ("source = 'v4l2:/dev/video0'\n[http]\nlisten = '127.0.0.1:9000'", "127.0.0.1:9000"),
+        ("[http]\nlisten = '0.0.0.0:80'", "localhost:80"),
+        ("[http]\nlisten = '[::]:80'", "localhost:80"),
+        ("[http]\nlisten = '192.168.1.5:80'", "192.168.1.5:80"),
+        ("no = configuration", "127.0.0.1:8080"),
+    ] {
+        assert_eq!(address(config), expected);
+    }
+    assert_eq!(address(&starter(&profile())), "127.0.0.1:8080");
 }
 
 #[test]
@@ -162,7 +178,16 @@ impl Server {
         .unwrap();
     }
 
-    fn connect(&self, key: &str, health: u16) -> Result<Ssh, DeviceError> {
+    /// Lets the device's daemon be the one at that port.
+    fn listen(&self, port: u16) -> String {
+        let config =
+            format!("source = 'files:pictures'\nstate = 'state'\n[http]\nlisten = '0.0.0.0:{port}'\n");
+        std::fs::create_dir_all(self.path("device/etc/metalens")).unwrap();
+        std::fs::write(self.path("device/etc/metalens/metalens.toml"), &config).unwrap();
+        config
+    }
+
+    fn connect(&self, key: &str) -> Result<Ssh, DeviceError> {
         let user = std::env::var("USER").unwrap_or_else(|_| "root".into());
         let target = Target {
             host: format!("{user}@127.0.0.1"),
@@ -174,7 +199,6 @@ impl Server {
             &Options {
                 config: Some(self.path("ssh_config")),
                 root: self.path("device").display().to_string(),
-                health: format!("127.0.0.1:{health}"),
             },
         )
     }
@@ -202,7 +226,8 @@ fn daemon(current: PathBuf) -> u16 {
 fn a_deploy_through_a_real_ssh_installs_upgrades_and_copies_only_what_is_new() {
     let Some(server) = Server::start() else { return };
     let current = server.path("device").join(&layout::CURRENT[1..]);
-    let device = server.connect("user", daemon(current)).unwrap();
+    let device = server.connect("user").unwrap();
+    let config = server.listen(daemon(current));
     // A program that succeeds at whatever it is asked, its own test included, and some bytes to tell two of them apart.
     let succeeds = std::fs::read("/bin/true").unwrap();
     let [old, new] =
@@ -233,6 +258,8 @@ fn a_deploy_through_a_real_ssh_installs_upgrades_and_copies_only_what_is_new() {
     std::fs::create_dir_all(card.path().join("usr/bin")).unwrap();
     std::fs::write(card.path().join("usr/bin/dash"), &succeeds).unwrap();
     let root = crate::deploy::root::Root::at(card.path()).unwrap();
+    root.create_folder("/etc/metalens").unwrap();
+    std::fs::write(card.path().join(&layout::CONFIG[1..]), config).unwrap();
     for release in [&old, &new] {
         deploy(&root, release).unwrap();
     }
@@ -253,7 +280,7 @@ fn deploy_to_any_board(device: &Ssh, release: &crate::deploy::release::Release) 
 #[test]
 fn a_copy_that_was_cut_goes_on_where_it_was_and_not_into_a_files_other_name() {
     let Some(server) = Server::start() else { return };
-    let device = server.connect("user", free_port()).unwrap();
+    let device = server.connect("user").unwrap();
     device.create_folder("/opt/metalens").unwrap();
     let file = |name: &str| server.path("device/opt/metalens").join(name);
     let whole: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
@@ -279,22 +306,23 @@ fn a_copy_that_was_cut_goes_on_where_it_was_and_not_into_a_files_other_name() {
 #[test]
 fn wrong_keys_and_closed_ports_of_a_real_ssh_are_told_apart() {
     let Some(server) = Server::start() else { return };
-    let device = server.connect("user", free_port()).unwrap();
+    let device = server.connect("user").unwrap();
+    server.listen(free_port());
     assert_eq!(device.health().unwrap(), None);
     drop(device);
-    assert!(matches!(server.connect("other", 1), Err(DeviceError::Login { .. })));
+    assert!(matches!(server.connect("other"), Err(DeviceError::Login { .. })));
     server.know("other");
-    match server.connect("user", 1) {
+    match server.connect("user") {
         Err(DeviceError::HostKey { name, .. }) => assert_eq!(name, format!("[127.0.0.1]:{}", server.port)),
         other => panic!("{:?}", other.err()),
     }
     std::fs::write(server.path("known_hosts"), "").unwrap();
-    assert!(matches!(server.connect("user", 1), Err(DeviceError::UnknownHost { .. })));
+    assert!(matches!(server.connect("user"), Err(DeviceError::UnknownHost { .. })));
     let closed = Server {
         port: free_port(),
         sshd: Command::new("true").stdin(Stdio::null()).spawn().unwrap(),
         folder: tempfile::tempdir().unwrap(),
     };
     std::fs::write(closed.path("ssh_config"), "").unwrap();
-    assert!(matches!(closed.connect("user", 1), Err(DeviceError::Unreachable { .. })));
+    assert!(matches!(closed.connect("user"), Err(DeviceError::Unreachable { .. })));
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use metalens_firmware_config::{UNIT, UNIT_NAME};
+
 use super::fake::Fake;
 use super::parts::Source;
 use super::releases::deploy;
+use crate::deploy::layout;
 use crate::deploy::release::sha256;
 use crate::deploy::root::Root;
 
@@ -26,6 +29,20 @@ fn tree(root: &Path, folder: &Path) -> BTreeMap<String, String> {
         nodes.insert(format!("/{}", path.strip_prefix(root).unwrap().display()), node);
     }
     nodes
+}
+
+#[test]
+fn the_unit_starts_guard_and_program_where_a_deploy_puts_them_and_is_wanted_where_it_links_it() {
+    let line = |line: &str| assert!(UNIT.lines().any(|other| other == line), "{line}");
+    line(&format!("ExecStartPre=+{}", layout::GUARD));
+    line(&format!("ExecStart={}/metalens run --config {}", layout::CURRENT, layout::CONFIG));
+    line("WantedBy=multi-user.target");
+    assert!(layout::WANTED.ends_with(&format!("/multi-user.target.wants/{UNIT_NAME}")));
+    assert!(layout::UNIT.ends_with(&format!("/{UNIT_NAME}")));
+    assert_eq!(
+        layout::STATE.rsplit('/').next(),
+        UNIT.lines().find_map(|line| line.strip_prefix("StateDirectory="))
+    );
 }
 
 #[test]
