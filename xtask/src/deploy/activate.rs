@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::device::{Action, Device, DeviceError, Health, Mode, Services};
 use super::files;
 use super::layout::{self, Marker, ReleaseName};
-use super::machine::current;
+use super::machine::{current, set_aside};
 
 /// Between two questions for the daemon's health.
 const POLL: Duration = Duration::from_secs(1);
@@ -223,9 +223,7 @@ impl Activation<'_> {
             }
         };
         files::remove(self.device, layout::MARKER)?;
-        // Not among the releases that a rollback may choose; a next deploy finds the files there.
-        self.device.rename(&self.release.folder(), &self.release.incoming())?;
-        self.device.sync()?;
+        set_aside(self.device, &self.release)?;
         Ok(after)
     }
 

@@ -256,9 +256,7 @@ impl Deploy<'_> {
             Ok(()) => Ok(()),
             Err(DeviceError::Failed { message, .. }) => {
                 if !plan.installed && current(self.device)?.as_ref() != Some(name) {
-                    // Not among the releases that a rollback may choose; a next deploy finds the files there.
-                    self.device.rename(&name.folder(), &name.incoming())?;
-                    self.device.sync()?;
+                    set_aside(self.device, name)?;
                 }
                 Err(DeployError::Doctor { release: name.clone(), message })
             }
@@ -283,7 +281,7 @@ impl Deploy<'_> {
         let mut folders: Vec<_> = left_over.map(|name| format!("{}/{name}", layout::RELEASES)).collect();
         for name in superfluous {
             // A power cut must not leave half a release under a release's name.
-            self.device.rename(&name.folder(), &name.incoming())?;
+            set_aside(self.device, &name)?;
             folders.push(name.incoming());
         }
         for folder in &folders {
@@ -291,6 +289,13 @@ impl Deploy<'_> {
         }
         Ok(())
     }
+}
+
+/// Takes a release's name away: a rollback does not choose it any more, and a next deploy of it finds its files.
+pub fn set_aside(device: &dyn Device, release: &ReleaseName) -> Result<(), DeviceError> {
+    device.remove(&release.incoming())?;
+    device.rename(&release.folder(), &release.incoming())?;
+    device.sync()
 }
 
 /// The release that a device is switched to.

@@ -173,7 +173,10 @@ impl Session {
         if stderr.contains("No space left on device") {
             return Err(DeviceError::Full { path: what.to_owned() });
         }
-        if let Some(error) = no_connection(&self.host, &stderr) {
+        // What ssh itself could not do; a script's own complaints may sound the same.
+        if output.status.code() == Some(255)
+            && let Some(error) = no_connection(&self.host, &stderr)
+        {
             return Err(error);
         }
         let message = [stderr, stdout].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();

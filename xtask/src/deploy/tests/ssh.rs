@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use super::parts::{Source, profile};
 use super::releases::{deploy, deploy_saying};
-use crate::deploy::device::{Device, DeviceError, Health, Privilege, Services};
+use crate::deploy::device::{Content, Device, DeviceError, Health, Mode, Privilege, Services};
 use crate::deploy::elf::Glibc;
 use crate::deploy::layout;
 use crate::deploy::ssh::{Options, Ssh, Target, address, health_in, no_connection, parse_facts};
@@ -284,23 +284,26 @@ fn a_copy_that_was_cut_goes_on_where_it_was_and_not_into_a_files_other_name() {
     device.create_folder("/opt/metalens").unwrap();
     let file = |name: &str| server.path("device/opt/metalens").join(name);
     let whole: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
-    let content = crate::deploy::device::Content::Bytes(whole.clone());
-    let send = |name: &str| {
-        let mode = crate::deploy::device::Mode::Program;
-        device.send(&content, &format!("/opt/metalens/{name}"), mode).unwrap();
-        assert!(std::fs::read(file(name)).unwrap() == whole);
-        assert_eq!(file(name).metadata().unwrap().permissions().mode() & 0o777, 0o755);
-    };
-    send("part");
+    std::fs::write(server.path("whole"), &whole).unwrap();
     let longer = [whole.as_slice(), b"more"].concat();
-    for before in [&whole[..70_000], b"another", &longer, b""] {
-        std::fs::write(file("part"), before).unwrap();
+    // A file goes through rsync where both ends have it, bytes through ssh alone.
+    for content in [Content::Bytes(whole.clone()), Content::File(server.path("whole"))] {
+        let send = |name: &str| {
+            device.send(&content, &format!("/opt/metalens/{name}"), Mode::Program).unwrap();
+            assert!(std::fs::read(file(name)).unwrap() == whole, "{content:?}");
+            assert_eq!(file(name).metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        };
         send("part");
+        for before in [&whole[..70_000], b"another", &longer, b""] {
+            std::fs::write(file("part"), before).unwrap();
+            send("part");
+        }
+        std::fs::write(file("twin"), &whole[..70_000]).unwrap();
+        let _ = std::fs::remove_file(file("other"));
+        std::fs::hard_link(file("twin"), file("other")).unwrap();
+        send("other");
+        assert!(std::fs::read(file("twin")).unwrap() == whole[..70_000]);
     }
-    std::fs::write(file("twin"), &whole[..70_000]).unwrap();
-    std::fs::hard_link(file("twin"), file("other")).unwrap();
-    send("other");
-    assert!(std::fs::read(file("twin")).unwrap() == whole[..70_000]);
 }
 
 #[test]
