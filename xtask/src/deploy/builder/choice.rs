@@ -102,13 +102,7 @@ fn lacks(builder: Chosen, triple: &str, probe: &dyn Probe) -> Vec<Lack> {
         lack(probe.has_std(triple), "the target's standard library", mend)
     };
     let linker = || {
-        let mend = format!(
-            "sudo apt install {}",
-            gcc(triple)
-                .replace("x86_64", "x86-64")
-                .rsplit_once('-')
-                .map_or_else(String::new, |(name, _)| format!("gcc-{name}"))
-        );
+        let mend = format!("sudo apt install gcc-{}", triple.replace("-unknown", "").replace('_', "-"));
         lack(probe.answers(&gcc(triple), &["--version"]), "the linker", mend)
     };
     // The camera's bindings are generated from the kernel's headers.

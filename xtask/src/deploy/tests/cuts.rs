@@ -72,7 +72,8 @@ fn sweep(before: &Fake, old: Option<&Release>, new: &Release) -> usize {
 fn a_first_deploy_cut_anywhere_leaves_nothing_running_or_the_release_and_succeeds_again() {
     let release = Source::new("").release();
     let points = sweep(&Fake::new(), None, &release);
-    assert!(points >= 40, "{points} cut points");
+    println!("{points} cut points");
+    assert!(points >= 40);
 }
 
 #[test]
@@ -91,7 +92,8 @@ fn an_upgrade_cut_anywhere_leaves_the_old_or_the_new_release_captioning_and_succ
     }
     device.boot();
     let points = sweep(&device, Some(&old), &new);
-    assert!(points >= 40, "{points} cut points");
+    println!("{points} cut points");
+    assert!(points >= 40);
 }
 
 #[test]
