@@ -18,7 +18,7 @@ pub struct Arguments {
     /// A mounted card instead of a running device: it gets the same files, and starts with them.
     #[arg(long, value_name = "DIR", conflicts_with = "inventory")]
     pub root: Option<PathBuf>,
-    /// Many devices: a TOML file of [[device]] with name, host, port, identity and profile.
+    /// Many devices: a TOML file, in which each `device` has name, host, port, identity and profile.
     #[arg(long, value_name = "FILE", conflicts_with = "profile")]
     pub inventory: Option<PathBuf>,
     /// Devices of an inventory at a time.

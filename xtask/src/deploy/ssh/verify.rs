@@ -7,7 +7,7 @@ pub fn script(folder: &str, key: &str, hash: &str) -> String {
 }
 
 /// The layout of minisign's files: <https://jedisct1.github.io/minisign/>, "Signature format". Second lines are base64 of
-/// algorithm [2], key id [8], and key [32] or signature [64]; the algorithm `ED` signs the BLAKE2b-512 of the file.
+/// algorithm (2 bytes), key id (8), and key (32) or signature (64); the algorithm `ED` signs the BLAKE2b-512 of the file.
 const SCRIPT: &str = r#"
 bad() { echo "$1"; exit 0; }
 cd "$folder" || exit 1
