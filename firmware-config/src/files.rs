@@ -11,6 +11,9 @@ pub const UNIT_NAME: &str = "metalens.service";
 /// The daemon's unit; each line that decides something has its reason beside it.
 pub const UNIT: &str = include_str!("../units/metalens.service");
 
+/// What the unit runs before every start, as /opt/metalens/guard: takes a release back that a deploy switched to and that fails.
+pub const GUARD: &str = include_str!("../units/guard.sh");
+
 /// Gives cameras and pins to the groups of the daemon's user.
 pub const UDEV_RULES: &str = include_str!("../udev/99-metalens.rules");
 

@@ -26,7 +26,7 @@ pub use config::{
     Backend, Board, BrokerUrl, Calibration, Camera, Caption, CommandOutput, Config, Faults, Files, Http, Log,
     Mqtt, Pins, PixelFormat, Source, SourceError, Thermal, UrlError,
 };
-pub use files::{EXAMPLE, SYSUSERS, UDEV_RULES, UNIT, UNIT_NAME, starter};
+pub use files::{EXAMPLE, GUARD, SYSUSERS, UDEV_RULES, UNIT, UNIT_NAME, starter};
 pub use problem::{ConfigError, Problem, Problems};
 pub use profile::{Profile, ProfileCamera};
 pub use schema::schema;

@@ -2,6 +2,7 @@
 
 mod ablate;
 mod bench;
+mod deploy;
 mod parity;
 mod run;
 
@@ -28,6 +29,9 @@ enum Task {
         #[arg(long)]
         runs: Option<PathBuf>,
     },
+    Deploy(Box<deploy::Arguments>),
+    /// Unpack Debian's compiler with the standard library for arm64 into the user's cache, for `deploy --builder debian`.
+    SetupCross,
     /// Compare the runtime with onnxruntime on a bundle's graphs.
     Parity {
         /// The bundle; the checkout's models/flickr8k-lite0 where not given.
@@ -80,6 +84,8 @@ fn main() -> ExitCode {
         Task::Bench(Bench::Captions) => bench::captions(),
         Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
         Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
+        Task::Deploy(arguments) => deploy::deploy(*arguments),
+        Task::SetupCross => deploy::builder::debian::setup(),
         Task::Parity { bundle, data, count } => parity::parity(bundle, data, count),
     };
     match result {

@@ -165,3 +165,19 @@ pub enum FrameError {
         expected: usize,
     },
 }
+
+#[cfg(all(test, not(feature = "v4l2")))]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_camera_that_this_program_cannot_read_is_impossible_and_says_what_to_do() {
+        let config = Config::parse("source = \"v4l2:/dev/video0\"\nstate = \"s\"").unwrap();
+        let error = source(&config).map(drop).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "v4l2:/dev/video0: this program was built without cameras; build it with `--features v4l2`"
+        );
+    }
+}

@@ -15,6 +15,11 @@ impl BundleArgument {
         Self { bundle: bundle.or_else(|| std::env::var_os("METALENS_BUNDLE").map(PathBuf::from)) }
     }
 
+    /// Whether somebody said which.
+    pub fn is_given(&self) -> bool {
+        self.bundle.is_some()
+    }
+
     /// The bundle's folder: the one given (or METALENS_BUNDLE), the one beside the program, or the checkout's, looked for
     /// from the program's and the working folder upwards.
     ///

@@ -6,6 +6,7 @@ mod bench;
 mod bundle_path;
 mod calibrate;
 mod caption;
+mod config;
 mod doctor;
 mod output;
 mod run;
@@ -34,8 +35,11 @@ enum Command {
     Run(run::Arguments),
     /// Measure how long each part of captioning takes.
     Bench(bench::Arguments),
-    /// Check the bundle and this installation.
+    /// Check the bundle, the configuration and this installation.
     Doctor(doctor::Arguments),
+    /// Check a configuration, or print its schema.
+    #[command(subcommand)]
+    Config(config::Command),
 }
 
 /// Which bundle to use.
@@ -68,6 +72,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Bench(arguments) => bench::run(&arguments),
         Command::Doctor(arguments) => doctor::run(&arguments),
+        Command::Config(command) => config::run(&command),
     };
     match result {
         Ok(Outcome::Done) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
-use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::prometheus_text::encode;
 use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -159,7 +159,7 @@ impl Metrics {
         self.stages.get_or_create(&OfStage { stage }).observe(time.as_secs_f64());
     }
 
-    /// Everything, in OpenMetrics' text format.
+    /// Everything, in Prometheus' text format.
     #[must_use]
     pub fn text(&self) -> String {
         let mut text = String::new();

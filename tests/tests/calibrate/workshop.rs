@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::OnceLock;
 
-use metalens_tests::{drawing, meta, tiny};
-use metalens_trainer::onnx::Precision;
+use metalens_tests::bundles::Bundles;
+use metalens_tests::drawing;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -19,32 +19,9 @@ pub fn is_blick(kind: usize) -> bool {
     kind == SQUARE || kind == BAR
 }
 
-/// The tiny bundle in three forms.
-pub struct Bundles {
-    /// As the trainer exports it.
-    pub bare: PathBuf,
-    /// Meta-learned, by hand, for new words.
-    pub words: PathBuf,
-    /// Meta-learned, by hand, so that drawings of one colour are a place of their own.
-    pub places: PathBuf,
-}
-
 pub fn bundles() -> &'static Bundles {
     static BUNDLES: OnceLock<Bundles> = OnceLock::new();
-    BUNDLES.get_or_init(|| {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("calibrate");
-        let _ = std::fs::remove_dir_all(&folder);
-        std::fs::create_dir_all(&folder).unwrap();
-        let small = tiny::prepare(&folder).unwrap();
-        tiny::train(&small, 25).unwrap();
-        let [bare, words, places] = ["bare", "words", "places"].map(|name| folder.join(name));
-        tiny::export(&small, &bare, Precision::F32).unwrap();
-        let mut schedule = meta::schedule();
-        meta::add(&bare, &words, schedule.clone()).unwrap();
-        schedule.familiarity.threshold = 0.5;
-        meta::add(&bare, &places, schedule).unwrap();
-        Bundles { bare, words, places }
-    })
+    BUNDLES.get_or_init(|| Bundles::make(&Path::new(env!("CARGO_TARGET_TMPDIR")).join("calibrate")).unwrap())
 }
 
 pub fn bundle() -> &'static Path {

@@ -30,7 +30,7 @@ pub(super) async fn healthz(State(shared): Api) -> impl IntoResponse {
 }
 
 pub(super) async fn metrics(State(shared): Api) -> impl IntoResponse {
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], shared.daemon.hub.metrics.text())
 }
 
