@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use metalens_models::Bundle;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::hub::{Head, Hub, lock};
+use super::jpeg::jpeg;
 use super::metrics::Kind;
+use super::published::rfc3339;
 use crate::CaptionerError;
 use crate::adaptation::{self, CalibrationError, Learned};
 use crate::calibrator::{Calibrator, Proof, SampleReport, Summary};
+use crate::camera::FrameError;
 use crate::language::spelled;
 use crate::store::{Generation, NewSample, Sample, State, StateError, StateReader};
 
@@ -31,6 +35,12 @@ pub enum WorkshopError {
     /// The caption of a sample has no word.
     #[error("caption: no word in {0:?}; say what the picture shows")]
     NoWord(String),
+    /// No frame was looked at yet.
+    #[error("nothing was seen yet; ask again in a second")]
+    NothingSeen,
+    /// The frame in sight is no whole picture.
+    #[error("the frame in sight cannot be kept: {0}")]
+    Frame(#[from] FrameError),
 }
 
 /// How calibration stands.
@@ -204,6 +214,15 @@ impl Workshop {
         self.with_state(|state| state.keep_sample(&NewSample { name, bytes: picture, captions: &captions }))
     }
 
+    /// The same with the frame in sight.
+    ///
+    /// # Errors
+    /// As [`Self::keep`], and when nothing was seen yet.
+    pub fn keep_seen(&self, caption: &str) -> Result<String, WorkshopError> {
+        let frame = self.hub.seen().ok_or(WorkshopError::NothingSeen)?;
+        self.keep(&sample_name(), &jpeg(&frame)?, caption)
+    }
+
     /// Removes a sample.
     ///
     /// # Errors
@@ -301,6 +320,12 @@ impl Workshop {
             Err(error) => failed(error),
         }
     }
+}
+
+/// The file name of a sample that is kept now.
+#[must_use]
+pub fn sample_name() -> String {
+    format!("{}.jpg", rfc3339(SystemTime::now()).replace([':', '.'], "-"))
 }
 
 impl From<Sample> for adaptation::Sample {
