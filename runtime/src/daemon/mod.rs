@@ -5,6 +5,7 @@
 //!                      └──> hub ──> http, mqtt
 //! workshop: samples, calibration, undo (asked by http, mqtt and the board's button)
 //! upkeep: temperature, watchdog
+//! panel: the board's button and lights
 //! ```
 //!
 //! Each has a thread; `http` and `mqtt` share one. The captioning thread waits for nobody: it takes the latest frame from
@@ -22,6 +23,7 @@ mod hub;
 mod jpeg;
 mod metrics;
 mod output;
+mod panel;
 mod published;
 mod release;
 mod slot;
@@ -100,6 +102,7 @@ struct Running {
     capture: JoinHandle<()>,
     caption: JoinHandle<()>,
     output: JoinHandle<()>,
+    panel: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -126,6 +129,7 @@ impl Running {
             Suggestions::new(&config.state, config.calibration.suggestions, initialization, &hub);
         let daemon = Daemon { hub: hub.clone(), workshop, suggestions, config: Arc::new(config), release };
 
+        let panel = panel::start(&daemon)?;
         net(daemon.clone(), listener, events.clone())?;
         let (filler, looker) = slot::slot();
         let (output, lines) = Output::new(source.pace());
@@ -158,7 +162,7 @@ impl Running {
                 tell(&events, Event::Captured(captured));
             }
         })?;
-        Ok(Self { daemon, capture, caption, output: output_thread })
+        Ok(Self { daemon, capture, caption, output: output_thread, panel })
     }
 
     fn wait(self, path: &Path, events: &Receiver<Event>) -> anyhow::Result<()> {
@@ -177,7 +181,7 @@ impl Running {
         upkeep::notify(&[sd_notify::NotifyState::Stopping]);
         self.daemon.hub.stop();
         let deadline = Instant::now() + FAREWELL;
-        for thread in [self.caption, self.output, self.capture] {
+        for thread in [self.caption, self.output, self.capture].into_iter().chain(self.panel) {
             // What hangs is left behind: the process ends with all of its threads.
             while !thread.is_finished() && Instant::now() < deadline {
                 thread::sleep(Duration::from_millis(5));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use metalens_models::Bundle;
 use serde::Serialize;
@@ -10,6 +11,7 @@ use tokio::sync::watch;
 
 use super::hub::{Head, Hub, lock};
 use super::metrics::Kind;
+use super::published::rfc3339;
 use crate::CaptionerError;
 use crate::adaptation::{self, CalibrationError, Learned};
 use crate::calibrator::{Calibrator, Proof, SampleReport, Summary};
@@ -87,6 +89,8 @@ pub struct Workshop {
     adapting: AtomicBool,
     standing: watch::Sender<Standing>,
     reports: Mutex<Vec<SampleReport>>,
+    /// The caption of the sample that was kept last, since the start.
+    last_label: Mutex<Option<String>>,
 }
 
 impl Workshop {
@@ -102,6 +106,7 @@ impl Workshop {
             adapting: AtomicBool::new(false),
             standing: watch::Sender::new(Standing::default()),
             reports: Mutex::default(),
+            last_label: Mutex::default(),
         };
         if let Err(error) = new.with_state(|_| Ok(())) {
             new.hub.metrics.error(Kind::disk);
@@ -201,7 +206,17 @@ impl Workshop {
             return Err(WorkshopError::NoWord(caption.to_owned()));
         }
         let captions = [caption.to_owned()];
-        self.with_state(|state| state.keep_sample(&NewSample { name, bytes: picture, captions: &captions }))
+        let name = self.with_state(|state| {
+            state.keep_sample(&NewSample { name, bytes: picture, captions: &captions })
+        })?;
+        *lock(&self.last_label) = Some(caption.to_owned());
+        Ok(name)
+    }
+
+    /// The caption of the sample that was kept last, since the start.
+    #[must_use]
+    pub fn last_label(&self) -> Option<String> {
+        lock(&self.last_label).clone()
     }
 
     /// Removes a sample.
@@ -244,7 +259,7 @@ impl Workshop {
             return Err(WorkshopError::Busy);
         }
         self.standing.send_modify(|standing| standing.adapting = true);
-        self.hub.health_mut(|health| health.calibrating = true);
+        self.hub.health_mut(|health| (health.calibrating, health.refused) = (true, false));
         let workshop = self.clone();
         std::thread::spawn(move || {
             let (outcome, message, summary) = workshop.adapt_now(proof);
@@ -301,6 +316,11 @@ impl Workshop {
             Err(error) => failed(error),
         }
     }
+}
+
+/// The name of a picture that is kept at that time.
+pub(super) fn sample_name(time: SystemTime) -> String {
+    format!("{}.jpg", rfc3339(time).replace([':', '.'], "-"))
 }
 
 impl From<Sample> for adaptation::Sample {
