@@ -5,6 +5,7 @@
 //!                      └──> hub ──> http, mqtt
 //! workshop: samples, calibration, undo (asked by http, mqtt and the board's button)
 //! upkeep: temperature, watchdog
+//! panel: the board's button and lights
 //! ```
 //!
 //! Each has a thread; `http` and `mqtt` share one. The captioning thread waits for nobody: it takes the latest frame from
@@ -23,6 +24,7 @@ mod jpeg;
 mod metrics;
 mod mqtt;
 mod output;
+mod panel;
 mod published;
 mod release;
 mod slot;
@@ -107,6 +109,7 @@ struct Running {
     caption: JoinHandle<()>,
     output: JoinHandle<()>,
     net: Net,
+    panel: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -133,6 +136,7 @@ impl Running {
             Suggestions::new(&config.state, config.calibration.suggestions, initialization, &hub);
         let daemon = Daemon { hub: hub.clone(), workshop, suggestions, config: Arc::new(config), release };
 
+        let panel = panel::start(&daemon)?;
         let net = Net::start(daemon.clone(), listener, events.clone())?;
         let (filler, looker) = slot::slot();
         let (output, lines) = Output::new(source.pace());
@@ -165,7 +169,7 @@ impl Running {
                 tell(&events, Event::Captured(captured));
             }
         })?;
-        Ok(Self { daemon, capture, caption, output: output_thread, net })
+        Ok(Self { daemon, capture, caption, output: output_thread, net, panel })
     }
 
     fn wait(self, path: &Path, events: &Receiver<Event>) -> anyhow::Result<()> {
@@ -184,7 +188,7 @@ impl Running {
         upkeep::notify(&[sd_notify::NotifyState::Stopping]);
         self.daemon.hub.stop();
         let deadline = Instant::now() + FAREWELL;
-        for thread in [self.caption, self.output, self.capture] {
+        for thread in [self.caption, self.output, self.capture].into_iter().chain(self.panel) {
             wait_until(deadline, &thread);
         }
         self.net.leave();

@@ -97,6 +97,8 @@ pub struct Workshop {
     adapting: AtomicBool,
     standing: watch::Sender<Standing>,
     reports: Mutex<Vec<SampleReport>>,
+    /// The caption of the sample that was kept last, since the start.
+    last_label: Mutex<Option<String>>,
 }
 
 impl Workshop {
@@ -112,6 +114,7 @@ impl Workshop {
             adapting: AtomicBool::new(false),
             standing: watch::Sender::new(Standing::default()),
             reports: Mutex::default(),
+            last_label: Mutex::default(),
         };
         if let Err(error) = new.with_state(|_| Ok(())) {
             new.hub.metrics.error(Kind::disk);
@@ -211,7 +214,17 @@ impl Workshop {
             return Err(WorkshopError::NoWord(caption.to_owned()));
         }
         let captions = [caption.to_owned()];
-        self.with_state(|state| state.keep_sample(&NewSample { name, bytes: picture, captions: &captions }))
+        let name = self.with_state(|state| {
+            state.keep_sample(&NewSample { name, bytes: picture, captions: &captions })
+        })?;
+        *lock(&self.last_label) = Some(caption.to_owned());
+        Ok(name)
+    }
+
+    /// The caption of the sample that was kept last, since the start.
+    #[must_use]
+    pub fn last_label(&self) -> Option<String> {
+        lock(&self.last_label).clone()
     }
 
     /// The same with the frame in sight.
@@ -263,7 +276,7 @@ impl Workshop {
             return Err(WorkshopError::Busy);
         }
         self.standing.send_modify(|standing| standing.adapting = true);
-        self.hub.health_mut(|health| health.calibrating = true);
+        self.hub.health_mut(|health| (health.calibrating, health.refused) = (true, false));
         let workshop = self.clone();
         std::thread::spawn(move || {
             let (outcome, message, summary) = workshop.adapt_now(proof);
