@@ -3,6 +3,7 @@
 //! The pictures show one coloured shape each, and the captions say which; a captioner of a few thousand parameters learns
 //! them in seconds.
 
+pub mod browser;
 pub mod daemon;
 pub mod drawing;
 pub mod graphs;
