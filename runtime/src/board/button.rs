@@ -17,11 +17,11 @@ pub const VERY_LONG: Duration = Duration::from_secs(5);
 /// How long a press was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Press {
-    /// Less than [`LONG`].
+    /// Less than a second.
     Short,
-    /// Less than [`VERY_LONG`].
+    /// Less than five seconds.
     Long,
-    /// From [`VERY_LONG`] on.
+    /// From five seconds on.
     VeryLong,
 }
 

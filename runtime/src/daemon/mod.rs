@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Each has a thread; `http` and `mqtt` share one. The captioning thread waits for nobody: it takes the latest frame from
-//! the [`slot`], the head from the [`hub`], and hands captions to channels that lose what a slow reader has no time for.
+//! the `slot`, the head from the `hub`, and hands captions to channels that lose what a slow reader has no time for.
 //!
 //! Important terms: a *frame* comes from the camera; it is *looked at* when it was decoded and encoded; what is new of it is
 //! *captioned*, and captions are *published*. A frame that somebody keeps, with a caption of his own, is a *sample*.

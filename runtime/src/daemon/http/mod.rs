@@ -1,6 +1,6 @@
 //! The page and the API.
 //!
-//! Whatever changes something needs the token and, from a browser, the page's own origin ([`access`]); one rule for every
+//! Whatever changes something needs the token and, from a browser, the page's own origin (`access`); one rule for every
 //! method but GET, HEAD and OPTIONS, so that no route can be forgotten. `openapi.json` describes every route; a test holds
 //! the two together.
 
