@@ -11,7 +11,7 @@ use anyhow::Context;
 use super::board::{Board, Disk, Network};
 use super::cache;
 use super::guest::{Guest, Keys};
-use super::qemu::Monitor;
+use super::qemu::{Level, Monitor};
 
 /// An emulated board takes half a minute on an idle computer.
 const BOOT: Duration = Duration::from_secs(300);
@@ -114,7 +114,20 @@ impl Machine {
     fn options(&self) -> Command {
         let mut ssh = Command::new("ssh");
         ssh.env("LC_ALL", "C").arg("-F").arg(self.ssh_config()).args(["-p", &self.port.to_string()]);
+        // Every new connection takes an emulated board a second.
+        let socket = format!("ControlPath={}", self.folder.join("ssh-%r").display());
+        ssh.args(["-o", "ControlMaster=auto", "-o", "ControlPersist=yes", "-o", &socket]);
         ssh
+    }
+
+    /// Ends the shared connections, which would wait for a board that is gone.
+    fn hang_up(&self) {
+        for user in ["root", "pi", "guest"] {
+            let mut ssh = self.options();
+            ssh.args(["-O", "exit", &format!("{user}@127.0.0.1")]);
+            // Most were never opened.
+            let _ = ssh.stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
     }
 
     /// ssh, as that user.
@@ -148,6 +161,7 @@ impl Machine {
     /// Waits until ssh answers, and returns how long that took.
     pub fn wait(&self) -> anyhow::Result<Duration> {
         let start = Instant::now();
+        self.let_go()?;
         while start.elapsed() < BOOT {
             if self.root("true").is_ok() {
                 return Ok(start.elapsed());
@@ -166,6 +180,20 @@ impl Machine {
             self.board.name,
             BOOT.as_secs()
         )
+    }
+
+    /// QEMU knows no resistor that pulls a pin up: a button that nobody presses is made high.
+    fn let_go(&self) -> anyhow::Result<()> {
+        let Some(pins) = &self.board.pins else { return Ok(()) };
+        let start = Instant::now();
+        loop {
+            match self.monitor().drive(pins, pins.button, Level::High) {
+                Err(_) if start.elapsed() < Duration::from_secs(10) => {
+                    std::thread::sleep(Duration::from_millis(100));
+                }
+                result => return result,
+            }
+        }
     }
 
     fn process(&self) -> Option<String> {
@@ -187,11 +215,13 @@ impl Machine {
 
     /// Cuts the board's power and gives it back.
     pub fn reset(&self) -> anyhow::Result<()> {
+        self.hang_up();
         self.monitor().reset()
     }
 
     /// Ends the emulation; that there is none is no error.
     pub fn stop(&self) -> anyhow::Result<()> {
+        self.hang_up();
         if let Some(pid) = self.process() {
             crate::run::run(Command::new("kill").arg(&pid))?;
             let start = Instant::now();

@@ -80,6 +80,7 @@ pub fn test(arguments: &Arguments) -> anyhow::Result<()> {
         let mut bench = Bench::start(board, &guest, &programs)?;
         for scenario in scenarios(board).into_iter().flatten().filter(|scenario| wanted(scenario.name)) {
             let start = Instant::now();
+            bench.told();
             let result = (scenario.run)(&mut bench);
             let verdict =
                 Verdict { board: board.name.clone(), name: scenario.name, result, took: start.elapsed() };
