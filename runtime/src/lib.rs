@@ -3,8 +3,8 @@
 //! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`language`]
 //! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`adaptation`] computes what a handful of
 //! captioned pictures changes about the head, and [`calibrator`] ties it to a bundle. [`store`] keeps what a calibration made,
-//! through power cuts. [`camera`] gives frames, and [`daemon`] captions them for as long as there is power. [`engine`] is the
-//! one module that knows which inference library runs the graphs; [`cli`] is the program.
+//! through power cuts. [`camera`] gives frames, [`board`] a button and lights, and [`daemon`] captions for as long as there is
+//! power. [`engine`] is the one module that knows which inference library runs the graphs; [`cli`] is the program.
 //!
 //! ```no_run
 //! let mut captioner = metalens::Captioner::open("models/flickr8k-lite0".as_ref(), Default::default())?;
@@ -14,6 +14,7 @@
 //! ```
 
 pub mod adaptation;
+pub mod board;
 pub mod calibrator;
 pub mod camera;
 mod captioner;

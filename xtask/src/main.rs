@@ -70,6 +70,12 @@ enum Bench {
     },
     /// The stages of captioning, start-up, memory and size, of the release build.
     Captions,
+    /// From a frame to its published caption, and what adapting beside captions costs.
+    Daemon {
+        /// Rounds.
+        #[arg(long, default_value_t = 5)]
+        rounds: usize,
+    },
     /// The inner loop of a calibration with five pictures, here and in PyTorch.
     Calibrate {
         /// Rounds, each with both.
@@ -87,6 +93,7 @@ fn main() -> ExitCode {
             bench::pretrain(&data, threads, rounds, steps)
         }
         Task::Bench(Bench::Captions) => bench::captions(),
+        Task::Bench(Bench::Daemon { rounds }) => bench::daemon(rounds),
         Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
         Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
         Task::Deploy(arguments) => deploy::deploy(*arguments),

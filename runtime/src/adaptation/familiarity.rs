@@ -7,10 +7,11 @@
 //! ```text
 //! near(q)  = (max_s cos(q, s) - mean_r max_s cos(r, s)) / std_r max_s cos(r, s)
 //! place(q) = sigmoid(slope (near(q) - threshold))
-//! apart    = mean over the support of place(s), s held out
+//! apart    = mean over the support of place(s) [max_s' cos(s, s') > max_r cos(s, r)], s held out
 //! ```
 //!
-//! Where `apart` is more than one half, the share of what was learned is `place(q)`, and new words are said where the head
+//! Pictures of one thing, of water or of crowds, are alike as well; but the bundle's ordinary pictures show such things too, and
+//! one of those is more like each of them than the rest of the support is. Where `apart` is more than one half, the share of what was learned is `place(q)`, and new words are said where the head
 //! says them. Else the support shows new things among ordinary pictures, and each new word w is a question of its own, with m
 //! its mixture of known words (`rows`):
 //!
@@ -96,7 +97,8 @@ impl<T: Real> Familiarity<T> {
         let held_out = |picture: usize| {
             let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);
             let nearest = highest(others.map(|(_, other)| other.dot(&directions[picture])));
-            place(settings, nearest, usual)
+            let ordinary = references.nearest(&directions[picture]);
+            if nearest > ordinary { place(settings, nearest, usual) } else { T::zero() }
         };
         let apart = match directions.len() {
             0 | 1 => T::zero(),

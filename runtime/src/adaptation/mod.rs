@@ -6,6 +6,7 @@ mod familiarity;
 mod head;
 mod inner_loop;
 mod inverse;
+mod leaning;
 mod learned;
 pub mod load;
 mod memory;

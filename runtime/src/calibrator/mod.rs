@@ -68,6 +68,15 @@ pub struct Calibration {
     samples: Vec<Seen>,
 }
 
+/// What the head row of a new word leans on.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Leaning {
+    /// The word, as it is printed.
+    pub word: String,
+    /// Of each sample, in the order in which they were given: how far the row moves without it, as a share.
+    pub shares: Vec<f32>,
+}
+
 /// A sample, as the encoder sees it.
 #[derive(Clone, Debug)]
 struct Seen {
@@ -144,6 +153,21 @@ impl Calibrator {
             adapt_ms: milliseconds(began),
         };
         Ok(Calibration { report, payload, learned, samples: seen })
+    }
+
+    /// How much the head row of each new word of a support set leans on each of its pictures.
+    ///
+    /// # Errors
+    /// As [`Self::calibrate`].
+    pub fn leaning(&mut self, samples: &[Sample]) -> Result<Vec<Leaning>, CaptionerError> {
+        let (vocabulary, max_words) =
+            (self.captioner.speaker.vocabulary(), self.captioner.speaker.max_words());
+        let plan = Plan::new(samples, vocabulary, max_words, Proof::Waived)?;
+        let seen = samples.iter().map(|sample| self.see(sample)).collect::<Result<Vec<_>, _>>()?;
+        let shown = self.show(&seen, &plan)?;
+        let shares = self.initialization.leaning(&shown, plan.new_words.len());
+        let words = plan.new_words.iter().map(|(_, written)| written.to_owned());
+        Ok(words.zip(shares.rows()).map(|(word, shares)| Leaning { word, shares: shares.to_vec() }).collect())
     }
 
     fn see(&mut self, sample: &Sample) -> Result<Seen, CaptionerError> {

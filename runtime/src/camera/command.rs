@@ -47,10 +47,6 @@ impl CommandSource {
         }
     }
 
-    fn name(&self) -> String {
-        format!("command:{}", self.command)
-    }
-
     fn start(&self) -> std::io::Result<Running> {
         let mut child = Command::new("sh")
             .args(["-c", &self.command])
@@ -112,7 +108,7 @@ impl FrameSource for CommandSource {
     fn open(&mut self) -> Result<(), CameraError> {
         self.running = None;
         let closed = |error: std::io::Error| CameraError::Closed {
-            source_name: self.name(),
+            source_name: name(&self.command),
             reason: format!("cannot be started: {error}"),
         };
         self.running = Some(self.start().map_err(closed)?);
@@ -120,8 +116,8 @@ impl FrameSource for CommandSource {
     }
 
     fn next(&mut self, frame: &mut Frame, wait: Duration) -> Result<Next, CameraError> {
-        let source_name = self.name();
-        let gone = |reason: String| CameraError::Gone { source_name: source_name.clone(), reason };
+        let command = &self.command;
+        let gone = |reason: String| CameraError::Gone { source_name: name(command), reason };
         let Some(running) = &mut self.running else { return Err(gone("it was not started".to_owned())) };
         let deadline = Instant::now() + wait;
         while !running.advance(&self.output) {
@@ -152,6 +148,11 @@ impl FrameSource for CommandSource {
     fn patience(&self) -> Option<Duration> {
         Some(self.patience)
     }
+}
+
+/// As the configuration names it.
+fn name(command: &str) -> String {
+    format!("command:{command}")
 }
 
 /// Whether there is something to read, or an end, within the time.

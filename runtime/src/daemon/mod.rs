@@ -5,6 +5,7 @@
 //!                      └──> hub ──> http, mqtt
 //! workshop: samples, calibration, undo (asked by http, mqtt and the board's button)
 //! upkeep: temperature, watchdog
+//! panel: the board's button and lights
 //! ```
 //!
 //! Each has a thread; `http` and `mqtt` share one. The captioning thread waits for nobody: it takes the latest frame from
@@ -21,7 +22,9 @@ pub mod http;
 mod hub;
 mod jpeg;
 mod metrics;
+mod mqtt;
 mod output;
+mod panel;
 mod published;
 mod release;
 mod slot;
@@ -38,6 +41,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use metalens_firmware_config::Config;
 use metalens_models::Bundle;
+use tokio::sync::oneshot;
 
 use crate::adaptation::Initialization;
 use crate::camera::{self, CameraError};
@@ -52,10 +56,14 @@ pub use suggestions::{Offer, Suggestions};
 pub use workshop::{Outcome, SampleStanding, Standing, Workshop, WorkshopError};
 
 use caption::Narrator;
+use mqtt::Mqtt;
 use output::Output;
 
 /// How long a caption that is under way may take when the daemon is asked to end.
 const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// How long the broker may then take to hear of it.
+const LAST_WORDS: Duration = Duration::from_millis(300);
 
 /// Why the daemon ends.
 enum Event {
@@ -100,6 +108,8 @@ struct Running {
     capture: JoinHandle<()>,
     caption: JoinHandle<()>,
     output: JoinHandle<()>,
+    net: Net,
+    panel: Option<JoinHandle<()>>,
 }
 
 impl Running {
@@ -126,7 +136,8 @@ impl Running {
             Suggestions::new(&config.state, config.calibration.suggestions, initialization, &hub);
         let daemon = Daemon { hub: hub.clone(), workshop, suggestions, config: Arc::new(config), release };
 
-        net(daemon.clone(), listener, events.clone())?;
+        let panel = panel::start(&daemon)?;
+        let net = Net::start(daemon.clone(), listener, events.clone())?;
         let (filler, looker) = slot::slot();
         let (output, lines) = Output::new(source.pace());
         let config = daemon.config.clone();
@@ -158,7 +169,7 @@ impl Running {
                 tell(&events, Event::Captured(captured));
             }
         })?;
-        Ok(Self { daemon, capture, caption, output: output_thread })
+        Ok(Self { daemon, capture, caption, output: output_thread, net, panel })
     }
 
     fn wait(self, path: &Path, events: &Receiver<Event>) -> anyhow::Result<()> {
@@ -177,13 +188,18 @@ impl Running {
         upkeep::notify(&[sd_notify::NotifyState::Stopping]);
         self.daemon.hub.stop();
         let deadline = Instant::now() + FAREWELL;
-        for thread in [self.caption, self.output, self.capture] {
-            // What hangs is left behind: the process ends with all of its threads.
-            while !thread.is_finished() && Instant::now() < deadline {
-                thread::sleep(Duration::from_millis(5));
-            }
+        for thread in [self.caption, self.output, self.capture].into_iter().chain(self.panel) {
+            wait_until(deadline, &thread);
         }
+        self.net.leave();
         result
+    }
+}
+
+/// What hangs is left behind: the process ends with all of its threads.
+fn wait_until(deadline: Instant, thread: &JoinHandle<()>) {
+    while !thread.is_finished() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(5));
     }
 }
 
@@ -196,26 +212,54 @@ fn tell(events: &Sender<Event>, event: Event) {
     let _ = events.send(event);
 }
 
-/// Starts the thread of everything that waits for others: signals, the page, the broker.
-fn net(daemon: Daemon, listener: Option<http::Listener>, events: Sender<Event>) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().context("no event loop")?;
-    let server = match listener {
-        Some(listener) => Some(http::Server::new(&daemon, listener)?),
-        None => None,
-    };
-    spawn("net", move || {
-        runtime.block_on(async {
-            if let Some(server) = server {
-                tokio::spawn(server.serve());
-            }
-            if let Err(error) = signals(&events).await {
-                tracing::warn!("signals are not heard: {error}");
-                std::future::pending::<()>().await;
-            }
-        });
-    })?;
-    Ok(())
+/// The thread of everything that waits for others: signals, the page, the broker.
+struct Net {
+    thread: JoinHandle<()>,
+    farewell: oneshot::Sender<()>,
+}
+
+impl Net {
+    fn start(
+        daemon: Daemon,
+        listener: Option<http::Listener>,
+        events: Sender<Event>,
+    ) -> anyhow::Result<Self> {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context("no event loop")?;
+        let server = match listener {
+            Some(listener) => Some(http::Server::new(&daemon, listener)?),
+            None => None,
+        };
+        let mqtt = Mqtt::new(&daemon);
+        let (farewell, leaving) = oneshot::channel();
+        let thread = spawn("net", move || {
+            runtime.block_on(async {
+                if let Some(server) = server {
+                    tokio::spawn(server.serve());
+                }
+                tokio::spawn(async move {
+                    if let Err(error) = signals(&events).await {
+                        tracing::warn!("signals are not heard: {error}");
+                    }
+                });
+                match mqtt {
+                    Some(mqtt) => mqtt.run(leaving).await,
+                    None => drop(leaving.await),
+                }
+            });
+            // Whatever else waits ends with the process.
+            runtime.shutdown_background();
+        })?;
+        Ok(Self { thread, farewell })
+    }
+
+    /// Lets the broker know that the daemon ends, after its last caption.
+    fn leave(self) {
+        let deadline = Instant::now() + LAST_WORDS;
+        // The thread may be gone.
+        let _ = self.farewell.send(());
+        wait_until(deadline, &self.thread);
+    }
 }
 
 async fn signals(events: &Sender<Event>) -> std::io::Result<()> {

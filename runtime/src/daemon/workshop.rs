@@ -3,16 +3,20 @@
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use metalens_models::Bundle;
 use serde::Serialize;
 use tokio::sync::watch;
 
 use super::hub::{Head, Hub, lock};
+use super::jpeg::jpeg;
 use super::metrics::Kind;
+use super::published::rfc3339;
 use crate::CaptionerError;
 use crate::adaptation::{self, CalibrationError, Learned};
 use crate::calibrator::{Calibrator, Proof, SampleReport, Summary};
+use crate::camera::FrameError;
 use crate::language::spelled;
 use crate::store::{Generation, NewSample, Sample, State, StateError, StateReader};
 
@@ -31,6 +35,12 @@ pub enum WorkshopError {
     /// The caption of a sample has no word.
     #[error("caption: no word in {0:?}; say what the picture shows")]
     NoWord(String),
+    /// No frame was looked at yet.
+    #[error("nothing was seen yet; ask again in a second")]
+    NothingSeen,
+    /// The frame in sight is no whole picture.
+    #[error("the frame in sight cannot be kept: {0}")]
+    Frame(#[from] FrameError),
 }
 
 /// How calibration stands.
@@ -87,6 +97,8 @@ pub struct Workshop {
     adapting: AtomicBool,
     standing: watch::Sender<Standing>,
     reports: Mutex<Vec<SampleReport>>,
+    /// The caption of the sample that was kept last, since the start.
+    last_label: Mutex<Option<String>>,
 }
 
 impl Workshop {
@@ -102,6 +114,7 @@ impl Workshop {
             adapting: AtomicBool::new(false),
             standing: watch::Sender::new(Standing::default()),
             reports: Mutex::default(),
+            last_label: Mutex::default(),
         };
         if let Err(error) = new.with_state(|_| Ok(())) {
             new.hub.metrics.error(Kind::disk);
@@ -201,7 +214,26 @@ impl Workshop {
             return Err(WorkshopError::NoWord(caption.to_owned()));
         }
         let captions = [caption.to_owned()];
-        self.with_state(|state| state.keep_sample(&NewSample { name, bytes: picture, captions: &captions }))
+        let name = self.with_state(|state| {
+            state.keep_sample(&NewSample { name, bytes: picture, captions: &captions })
+        })?;
+        *lock(&self.last_label) = Some(caption.to_owned());
+        Ok(name)
+    }
+
+    /// The caption of the sample that was kept last, since the start.
+    #[must_use]
+    pub fn last_label(&self) -> Option<String> {
+        lock(&self.last_label).clone()
+    }
+
+    /// The same with the frame in sight.
+    ///
+    /// # Errors
+    /// As [`Self::keep`], and when nothing was seen yet.
+    pub fn keep_seen(&self, caption: &str) -> Result<String, WorkshopError> {
+        let frame = self.hub.seen().ok_or(WorkshopError::NothingSeen)?;
+        self.keep(&sample_name(), &jpeg(&frame)?, caption)
     }
 
     /// Removes a sample.
@@ -244,7 +276,7 @@ impl Workshop {
             return Err(WorkshopError::Busy);
         }
         self.standing.send_modify(|standing| standing.adapting = true);
-        self.hub.health_mut(|health| health.calibrating = true);
+        self.hub.health_mut(|health| (health.calibrating, health.refused) = (true, false));
         let workshop = self.clone();
         std::thread::spawn(move || {
             let (outcome, message, summary) = workshop.adapt_now(proof);
@@ -301,6 +333,12 @@ impl Workshop {
             Err(error) => failed(error),
         }
     }
+}
+
+/// The file name of a sample that is kept now.
+#[must_use]
+pub fn sample_name() -> String {
+    format!("{}.jpg", rfc3339(SystemTime::now()).replace([':', '.'], "-"))
 }
 
 impl From<Sample> for adaptation::Sample {

@@ -1,5 +1,6 @@
 //! Subcommands, one file each; this file holds what they share.
 
+mod explain;
 mod export;
 mod import_encoder;
 mod meta_test;
@@ -31,6 +32,8 @@ enum Command {
     Pretrain(pretrain::Arguments),
     /// Make few-shot tasks of captioned pictures.
     Tasks(tasks::Arguments),
+    /// Show where each word of a caption looked, and which samples its new words lean on.
+    Explain(explain::Arguments),
     /// Write a bundle that a device can run.
     Export(export::Arguments),
     /// Caption a split with a bundle and score the captions.
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
         Command::Prepare(arguments) => prepare::run(&arguments),
         Command::Pretrain(arguments) => pretrain::run(&arguments),
         Command::Tasks(arguments) => tasks::run(&arguments),
+        Command::Explain(arguments) => explain::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::MetaTest(arguments) => meta_test::run(&arguments),
         Command::MetaTrain(arguments) => meta_train::run(&arguments),

@@ -1,6 +1,7 @@
 //! Contact sheets: pictures beside what is said of them, on one page that needs nothing else.
 
 mod captions;
+mod explanation;
 mod protocol;
 mod task;
 
@@ -16,6 +17,7 @@ use image::codecs::jpeg::JpegEncoder;
 use metalens::vision;
 
 pub use captions::contact_sheet;
+pub use explanation::{Explanation, explanation_sheet};
 pub use protocol::protocol_sheet;
 pub use task::task_sheet;
 
@@ -71,21 +73,33 @@ impl Page {
 
     /// Pictures side by side.
     fn grid<'a>(&mut self, figures: impl IntoIterator<Item = Figure<'a>>) -> anyhow::Result<()> {
-        self.0.push_str("<section>\n");
+        self.open_grid();
         for Figure { path, name, headline, lines } in figures {
-            let picture = thumbnail(path).with_context(|| path.display().to_string())?;
-            let picture = STANDARD.encode(picture);
-            let (name, headline) = (escape(name), escape(headline));
-            let lines = lines.iter().map(|text| escape(text)).collect::<Vec<_>>().join("<br>");
-            // Writing to a String cannot fail.
-            let _ = writeln!(
-                self.0,
-                "<figure><img alt=\"{name}\" src=\"data:image/jpeg;base64,{picture}\">\n\
-                 <figcaption><b>{headline}</b>{lines}</figcaption></figure>"
-            );
+            let picture = read(path).and_then(|picture| thumbnail(&picture));
+            self.figure(&picture.with_context(|| path.display().to_string())?, name, headline, lines);
         }
-        self.0.push_str("</section>\n");
+        self.close_grid();
         Ok(())
+    }
+
+    fn open_grid(&mut self) {
+        self.0.push_str("<section>\n");
+    }
+
+    fn close_grid(&mut self) {
+        self.0.push_str("</section>\n");
+    }
+
+    fn figure(&mut self, jpeg: &[u8], name: &str, headline: &str, lines: &[String]) {
+        let picture = STANDARD.encode(jpeg);
+        let (name, headline) = (escape(name), escape(headline));
+        let lines = lines.iter().map(|text| escape(text)).collect::<Vec<_>>().join("<br>");
+        // Writing to a String cannot fail.
+        let _ = writeln!(
+            self.0,
+            "<figure><img alt=\"{name}\" src=\"data:image/jpeg;base64,{picture}\">\n\
+             <figcaption><b>{headline}</b>{lines}</figcaption></figure>"
+        );
     }
 
     fn finish(self) -> String {
@@ -93,10 +107,13 @@ impl Page {
     }
 }
 
-fn thumbnail(path: &Path) -> anyhow::Result<Vec<u8>> {
-    let picture = DynamicImage::from(vision::decode(&std::fs::read(path)?)?);
-    let small =
-        if picture.width().max(picture.height()) > SIDE { picture.thumbnail(SIDE, SIDE) } else { picture };
+fn read(path: &Path) -> anyhow::Result<DynamicImage> {
+    Ok(DynamicImage::from(vision::decode(&std::fs::read(path)?)?))
+}
+
+fn thumbnail(picture: &DynamicImage) -> anyhow::Result<Vec<u8>> {
+    let large = picture.width().max(picture.height()) > SIDE;
+    let small = if large { &picture.thumbnail(SIDE, SIDE) } else { picture };
     let mut bytes = Cursor::new(Vec::new());
     small.write_with_encoder(JpegEncoder::new_with_quality(&mut bytes, QUALITY))?;
     Ok(bytes.into_inner())

@@ -54,8 +54,10 @@ impl ApiError {
                 CalibrationError::NoSamples,
             ))) => StatusCode::CONFLICT,
             // A full or read-only medium, or a state that another process holds: later it may go well.
-            Self::NothingSeen | Self::Workshop(WorkshopError::State(_)) => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Workshop(WorkshopError::Calibration(_)) | Self::Internal(_) => {
+            Self::NothingSeen | Self::Workshop(WorkshopError::State(_) | WorkshopError::NothingSeen) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Workshop(WorkshopError::Calibration(_) | WorkshopError::Frame(_)) | Self::Internal(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }
         }

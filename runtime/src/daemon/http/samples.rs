@@ -1,7 +1,5 @@
 //! `/api/samples`: what was kept to learn from.
 
-use std::time::SystemTime;
-
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
@@ -11,7 +9,7 @@ use serde_json::json;
 
 use super::body::{self, Body, aside};
 use super::{Api, ApiError, pictures};
-use crate::daemon::published::rfc3339;
+use crate::daemon::workshop::sample_name;
 
 /// A sample that is to be kept: a frame that was held, an offer of the device's, or else the frame in sight.
 #[derive(Deserialize)]
@@ -38,9 +36,8 @@ pub(super) async fn keep(State(shared): Api, body: Body) -> Result<impl IntoResp
             .ok_or_else(|| ApiError::Missing { what: "suggestion", name: id.clone() })?,
         (None, None) => pictures::seen(&shared).await?,
     };
-    let name = format!("{}.jpg", rfc3339(SystemTime::now()).replace([':', '.'], "-"));
     let name = aside(move || {
-        let name = shared.daemon.workshop.keep(&name, &picture, &caption)?;
+        let name = shared.daemon.workshop.keep(&sample_name(), &picture, &caption)?;
         if let Some(id) = suggestion {
             shared.daemon.suggestions.take(&id, true);
         }

@@ -1,11 +1,15 @@
 //! `cargo xtask bench`.
 
+mod daemon;
+
 use std::path::Path;
 use std::process::Command;
 
 use anyhow::Context;
 
 use crate::run::{cargo, output, python, root, run, target};
+
+pub use daemon::daemon;
 
 /// As in a real run: 32 pictures with five captions each.
 const PICTURES: &str = "32";
@@ -79,7 +83,11 @@ pub fn captions() -> anyhow::Result<()> {
 
 /// A number of the one JSON object that the program prints.
 fn field(command: &mut Command, name: &str) -> anyhow::Result<f64> {
-    let text = output(command)?;
+    number(&output(command)?, name)
+}
+
+/// The first number of that name in a JSON text.
+fn number(text: &str, name: &str) -> anyhow::Result<f64> {
     let field =
         text.split(&format!("\"{name}\":")).nth(1).with_context(|| format!("no {name} in {text:?}"))?;
     let number = field.split([',', '}']).next().unwrap_or(field);

@@ -1,1 +1,0 @@
-//! USB cameras through Video4Linux.
