@@ -3,9 +3,12 @@
 //! The pictures show one coloured shape each, and the captions say which; a captioner of a few thousand parameters learns
 //! them in seconds.
 
+pub mod browser;
 pub mod bundles;
 pub mod daemon;
 pub mod drawing;
 pub mod graphs;
+pub mod http;
 pub mod meta;
+pub mod served;
 pub mod tiny;

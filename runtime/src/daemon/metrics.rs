@@ -184,8 +184,8 @@ mod tests {
             "metalens_frames_captured_total 1",
             "metalens_errors_total{kind=\"frame\"} 1",
             "metalens_errors_total{kind=\"disk\"} 0",
-            "metalens_stage_duration_seconds_bucket{le=\"0.025\",stage=\"total\"} 0",
-            "metalens_stage_duration_seconds_bucket{le=\"0.05\",stage=\"total\"} 1",
+            "metalens_stage_duration_seconds_bucket{stage=\"total\",le=\"0.025\"} 0",
+            "metalens_stage_duration_seconds_bucket{stage=\"total\",le=\"0.05\"} 1",
             "metalens_temperature_celsius NaN",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} is not in\n{text}");

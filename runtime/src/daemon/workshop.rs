@@ -64,7 +64,7 @@ pub struct Standing {
 pub enum Outcome {
     /// It is in use.
     Committed,
-    /// It did not help, and was not kept.
+    /// It did not help, or nothing can tell whether it does, and was not kept.
     Refused,
     /// It could not be made.
     Failed,
@@ -304,7 +304,13 @@ impl Workshop {
     }
 
     fn adapt_now(&self, proof: Proof) -> (Outcome, String, Option<Summary>) {
-        let failed = |error: WorkshopError| (Outcome::Failed, error.to_string(), None);
+        let failed = |error: WorkshopError| {
+            use CalibrationError::OnePicture;
+            use CaptionerError::Calibration;
+            // It could be made, if somebody insists.
+            let refused = matches!(error, WorkshopError::Calibration(Calibration(OnePicture)));
+            (if refused { Outcome::Refused } else { Outcome::Failed }, error.to_string(), None)
+        };
         let calibrated = self.kept().and_then(|samples| {
             let samples: Vec<adaptation::Sample> = samples.into_iter().map(Into::into).collect();
             if samples.is_empty() {

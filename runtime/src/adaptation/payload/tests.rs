@@ -44,7 +44,8 @@ fn initialization(alpha_1: f64) -> Initialization<f32> {
 fn calibrated(initialization: &Initialization<f32>) -> Calibrated<f32, Head<f32>> {
     let shown = |seed: f32| Shown {
         observation: Observation {
-            pooled: numbers((1, 2), seed).row(0).to_owned(),
+            // Alike, and so nearer to each other than to any ordinary picture.
+            pooled: numbers((1, 2), 9.0).row(0).to_owned(),
             detections: Array1::zeros(0),
             said: Array1::from_elem(5, 0.2),
             z: numbers((2, 3), seed),

@@ -1,8 +1,10 @@
-//! Bodies of requests, and work that must not stall the others.
+//! What a request gives: its body, a part of its path; and work that must not stall the others.
 
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequestParts, Path};
 use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
 
@@ -23,6 +25,19 @@ pub(super) fn parse<T: DeserializeOwned>(shared: &Shared, body: Body) -> Result<
     })?;
     let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
     serde_json::from_slice(text).map_err(|error| ApiError::Body(format!("the body: {error}")))
+}
+
+/// The last part of a path: which sample, frame or suggestion.
+pub(super) struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        let path = Path::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|rejection| ApiError::Body(format!("the path: {}", rejection.body_text())))
+    }
 }
 
 /// Does what takes a while, such as waiting for the medium, on another thread.

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::sync::Mutex;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{self, Body};
+use super::body::{self, Body, Name};
 use super::{Api, ApiError, pictures};
 use crate::daemon::hub::lock;
 
@@ -19,23 +19,31 @@ const MOST: usize = 8;
 
 /// Frames that are held, until they become samples or too many others are.
 #[derive(Default)]
-pub(super) struct Held(Mutex<(u64, VecDeque<(String, Vec<u8>)>)>);
+pub(super) struct Held(Mutex<Frames>);
+
+#[derive(Default)]
+struct Frames {
+    /// How many were held since the start.
+    count: u64,
+    /// Each with its id.
+    pictures: VecDeque<(String, Vec<u8>)>,
+}
 
 impl Held {
     fn push(&self, picture: Vec<u8>) -> String {
         let mut held = lock(&self.0);
-        held.0 += 1;
-        let id = held.0.to_string();
-        if held.1.len() == MOST {
-            held.1.pop_front();
+        held.count += 1;
+        let id = held.count.to_string();
+        if held.pictures.len() == MOST {
+            held.pictures.pop_front();
         }
-        held.1.push_back((id.clone(), picture));
+        held.pictures.push_back((id.clone(), picture));
         id
     }
 
     pub fn get(&self, id: &str) -> Result<Vec<u8>, ApiError> {
         let held = lock(&self.0);
-        let found = held.1.iter().find(|(held, _)| held == id);
+        let found = held.pictures.iter().find(|(held, _)| held == id);
         found
             .map(|(_, picture)| picture.clone())
             .ok_or_else(|| ApiError::Missing { what: "held frame", name: id.to_owned() })
@@ -52,9 +60,6 @@ pub(super) async fn hold(State(shared): Api, body: Body) -> Result<impl IntoResp
     Ok((StatusCode::CREATED, Json(json!({ "frame": id }))))
 }
 
-pub(super) async fn picture(
-    State(shared): Api,
-    Path(frame): Path<String>,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn picture(State(shared): Api, Name(frame): Name) -> Result<impl IntoResponse, ApiError> {
     shared.held.get(&frame).map(pictures::picture)
 }

@@ -33,6 +33,11 @@ impl Listener {
         Ok(Self(listener))
     }
 
+    /// The address, with the port that was taken where none was asked for.
+    pub(super) fn address(&self) -> io::Result<SocketAddr> {
+        self.0.local_addr()
+    }
+
     /// For the thread with the event loop.
     pub(super) fn into_async(self) -> io::Result<Limited> {
         Ok(Limited {

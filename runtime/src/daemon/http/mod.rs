@@ -24,7 +24,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use metalens_firmware_config::Http;
 
 pub use listener::Listener;
@@ -53,11 +53,11 @@ impl Server {
     /// With the token of the daemon's state.
     ///
     /// # Errors
-    /// When no token can be made.
+    /// When no token can be made, or the listener has no address.
     pub fn new(daemon: &Daemon, listener: Listener) -> anyhow::Result<Self> {
         let settings = daemon.config.http.clone().unwrap_or_default();
         let access = Access::open(&daemon.config.state, settings.origins.clone())?;
-        tracing::info!("http://{} shows what the camera sees", settings.listen);
+        tracing::info!("http://{} shows what the camera sees", listener.address()?);
         Ok(Self { router: router(daemon.clone(), access, &settings), listener })
     }
 
@@ -73,29 +73,38 @@ impl Server {
     }
 }
 
+/// A path, and what answers there.
+type Route = (&'static str, fn() -> MethodRouter<Arc<Shared>>);
+
+/// Every route.
+const ROUTES: [Route; 20] = [
+    ("/", || get(page::index)),
+    ("/page/{file}", || get(page::file)),
+    ("/healthz", || get(status::healthz)),
+    ("/metrics", || get(status::metrics)),
+    ("/api/openapi.json", || get(page::openapi)),
+    ("/api/version", || get(status::version)),
+    ("/api/config", || get(status::config)),
+    ("/api/token", || post(access::known)),
+    ("/api/captions", || get(captions::events)),
+    ("/api/history", || get(captions::history)),
+    ("/api/snapshot.jpg", || get(pictures::snapshot)),
+    ("/api/stream.mjpg", || get(pictures::stream)),
+    ("/api/frames", || post(frames::hold)),
+    ("/api/frames/{frame}", || get(frames::picture)),
+    ("/api/samples", || get(samples::list).post(samples::keep)),
+    ("/api/samples/{name}", || get(samples::picture).delete(samples::remove)),
+    ("/api/suggestions", || get(suggestions::list)),
+    ("/api/suggestions/{id}", || get(suggestions::picture).delete(suggestions::dismiss)),
+    ("/api/calibration", || get(calibration::standing).post(calibration::adapt)),
+    ("/api/calibration/undo", || post(calibration::undo)),
+];
+
 fn router(daemon: Daemon, access: Access, settings: &Http) -> Router {
     let shared = Arc::new(Shared { daemon, access, held: Held::default() });
-    Router::new()
-        .route("/", get(page::index))
-        .route("/app.js", get(page::script))
-        .route("/style.css", get(page::style))
-        .route("/healthz", get(status::healthz))
-        .route("/metrics", get(status::metrics))
-        .route("/api/openapi.json", get(page::openapi))
-        .route("/api/version", get(status::version))
-        .route("/api/config", get(status::config))
-        .route("/api/captions", get(captions::events))
-        .route("/api/history", get(captions::history))
-        .route("/api/snapshot.jpg", get(pictures::snapshot))
-        .route("/api/stream.mjpg", get(pictures::stream))
-        .route("/api/frames", post(frames::hold))
-        .route("/api/frames/{frame}", get(frames::picture))
-        .route("/api/samples", get(samples::list).post(samples::keep))
-        .route("/api/samples/{name}", get(samples::picture).delete(samples::remove))
-        .route("/api/suggestions", get(suggestions::list))
-        .route("/api/suggestions/{id}", get(suggestions::picture).delete(suggestions::dismiss))
-        .route("/api/calibration", get(calibration::standing).post(calibration::adapt))
-        .route("/api/calibration/undo", post(calibration::undo))
+    ROUTES
+        .iter()
+        .fold(Router::new(), |router, (path, handlers)| router.route(path, handlers()))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn_with_state(shared.clone(), access::guard))

@@ -1,9 +1,12 @@
-//! The page, its script and style, and the description of the API: all in the program.
+//! The page, its scripts and style, and the description of the API: all in the program.
 
 use axum::extract::Request;
 use axum::http::{HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+
+use super::ApiError;
+use super::body::Name;
 
 /// Nothing of another origin is loaded, and no other page may show this one.
 const POLICY: &str = "default-src 'self'; img-src 'self' data: blob:; frame-ancestors 'none'; base-uri 'none'; form-action 'none'";
@@ -12,12 +15,29 @@ pub(super) async fn index() -> impl IntoResponse {
     text("text/html; charset=utf-8", include_str!("page/index.html"))
 }
 
-pub(super) async fn script() -> impl IntoResponse {
-    text("text/javascript; charset=utf-8", include_str!("page/app.js"))
-}
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
 
-pub(super) async fn style() -> impl IntoResponse {
-    text("text/css; charset=utf-8", include_str!("page/style.css"))
+/// What the page loads: name, kind, content.
+pub(super) const FILES: [(&str, &str, &str); 12] = [
+    ("api.js", SCRIPT, include_str!("page/api.js")),
+    ("app.js", SCRIPT, include_str!("page/app.js")),
+    ("caption.js", SCRIPT, include_str!("page/caption.js")),
+    ("dom.js", SCRIPT, include_str!("page/dom.js")),
+    ("heat.js", SCRIPT, include_str!("page/heat.js")),
+    ("history.js", SCRIPT, include_str!("page/history.js")),
+    ("live.js", SCRIPT, include_str!("page/live.js")),
+    ("outcome.js", SCRIPT, include_str!("page/outcome.js")),
+    ("pictures.js", SCRIPT, include_str!("page/pictures.js")),
+    ("status.js", SCRIPT, include_str!("page/status.js")),
+    ("style.css", STYLE, include_str!("page/style.css")),
+    ("teach.js", SCRIPT, include_str!("page/teach.js")),
+];
+
+/// A script or the style.
+pub(super) async fn file(Name(name): Name) -> Result<impl IntoResponse, ApiError> {
+    let found = FILES.iter().find(|(file, ..)| *file == name);
+    found.map(|(_, kind, content)| text(kind, content)).ok_or(ApiError::Missing { what: "file", name })
 }
 
 pub(super) async fn openapi() -> impl IntoResponse {

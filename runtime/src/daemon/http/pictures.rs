@@ -13,12 +13,21 @@ use super::body::aside;
 use super::{Api, ApiError, Shared};
 use crate::daemon::jpeg::jpeg;
 
-/// What parts the pictures of a stream.
-const BOUNDARY: &str = "metalens-frame";
+/// The kind of a stream; its boundary parts the pictures.
+const STREAM: &str = "multipart/x-mixed-replace; boundary=metalens-frame";
 
-/// A JPEG file that no cache keeps.
+/// What comes before each picture of a stream.
+const HEAD: &[u8] = b"--metalens-frame\r\nContent-Type: image/jpeg\r\n\r\n";
+
+/// A picture's file that no cache keeps.
 pub(super) fn picture(bytes: Vec<u8>) -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "image/jpeg"), (header::CACHE_CONTROL, "no-store")], bytes)
+    // Samples that were calibrated on from the command line are what they were there.
+    let kind = match bytes.get(..4) {
+        Some(b"\x89PNG") => "image/png",
+        Some(b"RIFF") => "image/webp",
+        _ => "image/jpeg",
+    };
+    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store")], bytes)
 }
 
 /// The frame that was looked at last.
@@ -33,6 +42,9 @@ pub(super) async fn seen(shared: &Shared) -> Result<Vec<u8>, ApiError> {
 }
 
 /// Every frame that is looked at, for as long as somebody reads; whoever is slow misses some.
+///
+/// Chromium shows a part when it has read the head of the next one: so that is sent with the part before it, and not with
+/// the next frame, and has no length.
 pub(super) async fn stream(State(shared): Api) -> impl IntoResponse {
     let views = WatchStream::new(shared.daemon.hub.views());
     let parts = views.then(move |_| {
@@ -43,11 +55,10 @@ pub(super) async fn stream(State(shared): Api) -> impl IntoResponse {
             Ok::<_, Infallible>(if bytes.is_empty() { Bytes::new() } else { part(&bytes) })
         }
     });
-    let kind = format!("multipart/x-mixed-replace; boundary={BOUNDARY}");
-    ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-store".to_owned())], Body::from_stream(parts))
+    let parts = tokio_stream::once(Ok(Bytes::from_static(HEAD))).chain(parts);
+    ([(header::CONTENT_TYPE, STREAM), (header::CACHE_CONTROL, "no-store")], Body::from_stream(parts))
 }
 
 fn part(jpeg: &[u8]) -> Bytes {
-    let head = format!("--{BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n", jpeg.len());
-    [head.as_bytes(), jpeg, b"\r\n"].concat().into()
+    [jpeg, b"\r\n", HEAD].concat().into()
 }

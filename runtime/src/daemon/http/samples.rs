@@ -1,13 +1,13 @@
 //! `/api/samples`: what was kept to learn from.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::body::{self, Body, aside};
+use super::body::{self, Body, Name, aside};
 use super::{Api, ApiError, pictures};
 use crate::daemon::workshop::sample_name;
 
@@ -47,18 +47,12 @@ pub(super) async fn keep(State(shared): Api, body: Body) -> Result<impl IntoResp
     Ok((StatusCode::CREATED, Json(json!({ "name": name }))))
 }
 
-pub(super) async fn picture(
-    State(shared): Api,
-    Path(name): Path<String>,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn picture(State(shared): Api, Name(name): Name) -> Result<impl IntoResponse, ApiError> {
     let missing = ApiError::Missing { what: "sample", name: name.clone() };
     let found = aside(move || Ok(shared.daemon.workshop.picture(&name)?)).await?;
     found.map(pictures::picture).ok_or(missing)
 }
 
-pub(super) async fn remove(
-    State(shared): Api,
-    Path(name): Path<String>,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn remove(State(shared): Api, Name(name): Name) -> Result<impl IntoResponse, ApiError> {
     aside(move || Ok(shared.daemon.workshop.remove(&name)?)).await.map(|()| StatusCode::NO_CONTENT)
 }

@@ -1,12 +1,12 @@
 //! `/api/suggestions`: what the device asks about.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
-use super::body::aside;
+use super::body::{Name, aside};
 use super::{Api, ApiError, pictures};
 
 pub(super) async fn list(State(shared): Api) -> impl IntoResponse {
@@ -21,18 +21,12 @@ fn missing(id: &str) -> ApiError {
     ApiError::Missing { what: "suggestion", name: id.to_owned() }
 }
 
-pub(super) async fn picture(
-    State(shared): Api,
-    Path(id): Path<String>,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn picture(State(shared): Api, Name(id): Name) -> Result<impl IntoResponse, ApiError> {
     let none = missing(&id);
     let found = aside(move || Ok(shared.daemon.suggestions.picture(&id))).await?;
     found.map(pictures::picture).ok_or(none)
 }
 
-pub(super) async fn dismiss(
-    State(shared): Api,
-    Path(id): Path<String>,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn dismiss(State(shared): Api, Name(id): Name) -> Result<impl IntoResponse, ApiError> {
     if shared.daemon.suggestions.take(&id, false) { Ok(StatusCode::NO_CONTENT) } else { Err(missing(&id)) }
 }
