@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::lab::board::Board;
+use crate::lab::board::{Board, Network};
 use crate::lab::guest::Guest;
 use crate::lab::machine::Machine;
 use crate::lab::program::Programs;
@@ -52,27 +52,39 @@ impl Said {
     }
 }
 
+/// `cargo xtask deploy --root` of a program.
+pub fn card_command(
+    board: &Board,
+    programs: &Programs,
+    tree: &Path,
+    program: &Path,
+) -> anyhow::Result<Command> {
+    let mut command = xtask()?;
+    command.arg("--root").arg(tree).args(["--profile", &board.profile]);
+    command.arg("--bundle").arg(&programs.bundle).arg("--binary").arg(program);
+    Ok(command)
+}
+
+/// `cargo xtask deploy …`, with nothing after it.
+pub fn xtask() -> anyhow::Result<Command> {
+    let mut command = Command::new(std::env::current_exe().context("this very program")?);
+    command.arg("deploy");
+    Ok(command)
+}
+
 impl<'a> Bench<'a> {
-    /// Boots a board from a fresh card.
+    /// Boots a board from a fresh card. One that is slow to copy to has a card that was deployed to here.
     pub fn start(board: &Board, guest: &'a Guest, programs: &'a Programs) -> anyhow::Result<Self> {
         let name = format!("test-{}", board.name);
-        Self::start_with(board, &name, guest, programs, |_| Ok(()))
-    }
-
-    /// The same, with something else on the card.
-    pub fn start_with(
-        board: &Board,
-        name: &str,
-        guest: &'a Guest,
-        programs: &'a Programs,
-        fill: impl FnOnce(&Path) -> anyhow::Result<()>,
-    ) -> anyhow::Result<Self> {
         // One that an interrupted run left would go on writing to the card.
-        if let Ok(machine) = Machine::running(name) {
+        if let Ok(machine) = Machine::running(&name) {
             machine.stop()?;
         }
-        let image = crate::lab::fresh_card(board, name, guest, fill)?;
-        let machine = Machine::start(board, name, guest, &image)?;
+        let image = crate::lab::fresh_card(board, &name, guest, |tree| match board.network {
+            Network::Virtio => Ok(()),
+            Network::Usb => crate::run::run(&mut card_command(board, programs, tree, &programs.metalens)?),
+        })?;
+        let machine = Machine::start(board, &name, guest, &image)?;
         let took = machine.wait()?;
         println!("{:8} is up after {} s", board.name, took.as_secs());
         Ok(Self { machine, guest, programs, said: String::new() })
@@ -93,38 +105,42 @@ impl<'a> Bench<'a> {
         Ok(Said { ok: output.status.success(), text })
     }
 
-    /// `cargo xtask deploy …`, with nothing after it.
-    pub fn xtask(&self) -> anyhow::Result<Command> {
-        let mut command = Command::new(std::env::current_exe().context("this very program")?);
-        command.arg("deploy");
-        Ok(command)
-    }
-
     fn on(&self, mut command: Command, user: &str) -> Command {
         command.arg(format!("{user}@127.0.0.1")).args(["--port", &self.machine.port.to_string()]);
         command.arg("--ssh-config").arg(self.machine.ssh_config());
         command
     }
 
-    /// `cargo xtask deploy USER@…` of a program.
+    /// `cargo xtask deploy USER@…` of a program, as it should be.
     pub fn command(&self, user: &str, program: &Path) -> anyhow::Result<Command> {
-        let mut command = self.on(self.xtask()?, user);
-        command.args(["--profile", &self.machine.board.profile, "--health-timeout", TO_CAPTION]);
+        self.command_with(user, program, &self.machine.board.profile, TO_CAPTION)
+    }
+
+    /// The same with another profile, and other seconds to the first caption.
+    pub fn command_with(
+        &self,
+        user: &str,
+        program: &Path,
+        profile: &str,
+        seconds: &str,
+    ) -> anyhow::Result<Command> {
+        let mut command = self.on(xtask()?, user);
+        command.args(["--profile", profile, "--health-timeout", seconds]);
         command.arg("--bundle").arg(&self.programs.bundle).arg("--binary").arg(program);
         Ok(command)
     }
 
-    /// Deploys as `pi`, who becomes root by sudo.
+    /// Deploys as root, which spares an emulated board half of the time: every step of `pi` goes through sudo.
     pub fn deploy(&mut self, program: &Path, more: &[&str]) -> anyhow::Result<Said> {
-        let mut command = self.command("pi", program)?;
+        let mut command = self.command("root", program)?;
         self.run(command.args(more))
     }
 
-    /// `cargo xtask deploy TASK pi@…`.
+    /// `cargo xtask deploy TASK root@…`.
     pub fn maintain(&mut self, task: &str, more: &[&str]) -> anyhow::Result<Said> {
-        let mut command = self.xtask()?;
+        let mut command = xtask()?;
         command.arg(task);
-        let mut command = self.on(command, "pi");
+        let mut command = self.on(command, "root");
         self.run(command.args(more))
     }
 

@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::Scenario;
-use super::bench::Bench;
+use super::bench::{Bench, card_command, xtask};
 use crate::deploy::layout;
 use crate::lab::card;
 
@@ -37,8 +37,9 @@ fn nothing(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 }
 
 fn first(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let program = &bench.programs.metalens;
-    bench.deploy(program, &[])?.succeeds("files,")?;
+    // As on Raspberry Pi OS: a user who becomes root by sudo.
+    let mut command = bench.command("pi", &bench.programs.metalens)?;
+    bench.run(&mut command)?.succeeds("files,")?;
     let health = bench.captions()?;
     anyhow::ensure!(health["version"] == env!("CARGO_PKG_VERSION"), "{health}");
     bench.maintain("status", &[])?.succeeds("current")?;
@@ -92,7 +93,8 @@ fn rollback(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 /// A deploy that does not end with the new release; the old one captions and the mark is gone.
 fn stays(bench: &mut Bench<'_>, program: &std::path::Path, timeout: &str, says: &str) -> anyhow::Result<()> {
     let before = bench.release()?;
-    bench.deploy(program, &["--health-timeout", timeout])?.fails(says)?;
+    let mut command = bench.command_with("root", program, &bench.machine.board.profile, timeout)?;
+    bench.run(&mut command)?.fails(says)?;
     anyhow::ensure!(bench.release()? == before, "the old release is not back");
     bench.captions()?;
     let files = bench.machine.root("ls -A /opt/metalens /opt/metalens/releases")?;
@@ -141,11 +143,11 @@ fn inventory(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let other = crate::lab::machine::free_port()?;
     let device = |name: &str, port: u16| {
         format!(
-            "[[device]]\nname = \"{name}\"\nhost = \"pi@127.0.0.1\"\nport = {port}\nprofile = \"generic\"\n"
+            "[[device]]\nname = \"{name}\"\nhost = \"root@127.0.0.1\"\nport = {port}\nprofile = \"generic\"\n"
         )
     };
     std::fs::write(&path, device("board", port) + &device("gone", other).replace("127.0.0.1", "localhost"))?;
-    let mut command = bench.xtask()?;
+    let mut command = xtask()?;
     command.arg("--inventory").arg(&path).arg("--ssh-config").arg(bench.machine.ssh_config());
     command.arg("--bundle").arg(&bench.programs.bundle).arg("--binary").arg(&bench.programs.metalens);
     let said = bench.run(command.args(["--health-timeout", "150"]))?;
@@ -175,9 +177,8 @@ fn tree(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let theirs = bench.machine.root(&format!("cd / && {list}"))?;
     let folder = bench.programs.metalens.with_file_name("card");
     card::copy_tree(&bench.guest.system(), &folder)?;
-    let mut command = bench.xtask()?;
-    command.arg("--root").arg(&folder).args(["--profile", &bench.machine.board.profile]);
-    command.arg("--bundle").arg(&bench.programs.bundle).arg("--binary").arg(&bench.programs.upgrade);
+    let board = &bench.machine.board;
+    let mut command = card_command(board, bench.programs, &folder, &bench.programs.upgrade)?;
     bench.run(&mut command)?.succeeds("")?;
     let ours = crate::run::output(std::process::Command::new("sh").args(["-c", list]).current_dir(&folder))?;
     std::fs::remove_dir_all(&folder)?;

@@ -64,7 +64,7 @@ fn cut(bench: &mut Bench<'_>, tail: &str, step: fn(&str) -> Step<'_>, expected: 
     let release = Release::of(&parts)?;
     let before = bench.release()?;
     {
-        let target = Target { host: "pi@127.0.0.1".into(), port: Some(bench.machine.port), identity: None };
+        let target = Target { host: "root@127.0.0.1".into(), port: Some(bench.machine.port), identity: None };
         let ssh = Ssh::connect(&target, &Options::new(Some(bench.machine.ssh_config())))?;
         let folder = release.name.folder();
         let device = Cut::new(&ssh, &bench.machine, step(&folder));

@@ -4,7 +4,7 @@ use std::fs;
 use std::process::Command;
 
 use super::Scenario;
-use super::bench::Bench;
+use super::bench::{Bench, xtask};
 
 /// The scenarios.
 pub const SCENARIOS: &[Scenario] = &[
@@ -39,8 +39,8 @@ fn refuses(bench: &mut Bench<'_>, command: &mut Command, part: &str) -> anyhow::
 }
 
 fn profile(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let mut command = bench.command("pi", &bench.programs.upgrade)?;
-    refuses(bench, command.args(["--profile", "rpi4"]), "profile rpi4 is not for this board")
+    let mut command = bench.command_with("pi", &bench.programs.upgrade, "rpi4", "30")?;
+    refuses(bench, &mut command, "profile rpi4 is not for this board")
 }
 
 fn no_sudo(bench: &mut Bench<'_>) -> anyhow::Result<()> {
@@ -81,7 +81,7 @@ fn host_key(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 }
 
 fn no_route(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    let mut command = bench.xtask()?;
+    let mut command = xtask()?;
     command.args(["pi@127.0.0.1", "--profile", "generic", "--port"]);
     command.arg(crate::lab::machine::free_port()?.to_string());
     command.arg("--ssh-config").arg(bench.machine.ssh_config());
@@ -119,14 +119,14 @@ fn signed(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let pair = minisign::KeyPair::generate_unencrypted_keypair()?;
     fs::write(&key, pair.sk.to_box(None)?.to_string())?;
     let key = key.display().to_string();
-    let mut command = bench.command("pi", &bench.programs.metalens)?;
+    let mut command = bench.command("root", &bench.programs.metalens)?;
     bench.run(command.args(["--sign-key", &key]))?.succeeds("files,")?;
     let release = bench.release()?;
     let mut command = bench.command("pi", &bench.programs.upgrade)?;
     refuses(bench, &mut command, "this release is not signed")?;
     // A byte that changes under way or on the card is seen before anything is switched.
     bench.machine.root(&format!("printf x >> /opt/metalens/{release}/bundle/vocabulary.txt"))?;
-    let mut command = bench.command("pi", &bench.programs.metalens)?;
+    let mut command = bench.command("root", &bench.programs.metalens)?;
     bench.run(command.args(["--sign-key", &key]))?.succeeds("1 files,")?;
     bench.captions()?;
     bench.machine.root("rm /etc/metalens/release.pub").map(|_| ())
