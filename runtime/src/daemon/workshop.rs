@@ -20,6 +20,9 @@ use crate::camera::FrameError;
 use crate::language::spelled;
 use crate::store::{Generation, NewSample, Sample, State, StateError, StateReader};
 
+/// By how much a calibration stands behind captions for the processor.
+const LATER: i32 = 10;
+
 /// Why the workshop did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum WorkshopError {
@@ -279,6 +282,8 @@ impl Workshop {
         self.hub.health_mut(|health| (health.calibrating, health.refused) = (true, false));
         let workshop = self.clone();
         std::thread::spawn(move || {
+            // Captions come first. Of this thread alone; where that is not allowed, they share.
+            let _ = rustix::process::setpriority_process(None, LATER);
             let (outcome, message, summary) = workshop.adapt_now(proof);
             workshop.adapting.store(false, Ordering::Release);
             workshop.finish(outcome, message, summary);

@@ -126,7 +126,7 @@ mod tests {
         .unwrap();
         assert_eq!(page.matches("<img ").count(), 4);
         let order =
-            ["<h1>a zorb", "probability 0.50", "What zorb leans on", "70 %", "c.png", "30 %", "b.png"];
+            ["<h1>a zorb", "probability 0.50", "What zorb leans on", "<b>70 %</b>c.png", "<b>30 %</b>b.png"];
         let places: Vec<usize> = order.iter().map(|text| page.find(text).unwrap()).collect();
         assert!(places.is_sorted(), "{places:?}");
     }
