@@ -1,8 +1,10 @@
 //! Development tasks: `cargo xtask …`. Depends on no inference engine, so that it compiles in seconds.
 
 mod ablate;
+mod apt;
 mod bench;
 mod deploy;
+mod lab;
 mod parity;
 mod run;
 
@@ -30,6 +32,9 @@ enum Task {
         runs: Option<PathBuf>,
     },
     Deploy(Box<deploy::Arguments>),
+    /// Emulated boards: a device lab in software.
+    #[command(subcommand)]
+    Lab(lab::Lab),
     /// Unpack Debian's compiler with the standard library for arm64 into the user's cache, for `deploy --builder debian`.
     SetupCross,
     /// Compare the runtime with onnxruntime on a bundle's graphs.
@@ -92,6 +97,7 @@ fn main() -> ExitCode {
         Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
         Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
         Task::Deploy(arguments) => deploy::deploy(*arguments),
+        Task::Lab(task) => lab::lab(task),
         Task::SetupCross => deploy::builder::debian::setup(),
         Task::Parity { bundle, data, count } => parity::parity(bundle, data, count),
     };

@@ -8,7 +8,8 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use crate::run::{output, run};
+use crate::apt::Apt;
+use crate::run::{cache, output, run};
 
 /// The package of Debian's newest compiler, which its stable releases carry for their browser.
 const RUSTC: &str = "rustc-web";
@@ -18,9 +19,7 @@ const COMPLETE: &str = "complete";
 
 /// Where the toolchain lies.
 fn folder() -> anyhow::Result<PathBuf> {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
-    Ok(cache.context("neither XDG_CACHE_HOME nor HOME is set")?.join("metalens/debian-rust"))
+    Ok(cache()?.join("debian-rust"))
 }
 
 /// Cargo, with Debian's compiler.
@@ -39,40 +38,6 @@ pub fn cargo() -> anyhow::Result<Command> {
     Ok(command)
 }
 
-/// apt with lists, cache and state of its own.
-struct Apt(PathBuf);
-
-impl Apt {
-    fn command(&self, program: &str) -> Command {
-        let source = ["/etc/apt/sources.list.d/debian.sources", "/etc/apt/sources.list"];
-        let source = source.into_iter().find(|path| Path::new(path).is_file()).unwrap_or(source[1]);
-        let folder = self.0.display();
-        let mut command = Command::new(program);
-        for option in [
-            format!("Dir::Etc::sourcelist={source}"),
-            "Dir::Etc::sourceparts=/dev/null".into(),
-            format!("Dir::State={folder}/state"),
-            format!("Dir::State::status={folder}/status"),
-            format!("Dir::Cache={folder}/cache"),
-            "APT::Architecture=amd64".into(),
-            "APT::Architectures=amd64,arm64".into(),
-            "APT::Sandbox::User=root".into(),
-        ] {
-            command.args(["-o", &option]);
-        }
-        command
-    }
-
-    /// The value of the first line of `apt-cache` that begins so.
-    fn field(&self, arguments: [&str; 2], prefix: &str) -> anyhow::Result<String> {
-        let text = output(self.command("apt-cache").args(arguments))?;
-        let value = text.lines().find_map(|line| line.trim().strip_prefix(prefix));
-        let value =
-            value.with_context(|| format!("{}: no such package; Debian 12 or later has it", arguments[1]))?;
-        Ok(value.trim().to_owned())
-    }
-}
-
 /// Makes the toolchain, anew where it is there.
 pub fn setup() -> anyhow::Result<()> {
     anyhow::ensure!(
@@ -84,12 +49,11 @@ pub fn setup() -> anyhow::Result<()> {
         fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
     let (root, packages) = (folder.join("root"), folder.join("packages"));
-    for new in ["apt/state/lists/partial", "apt/cache/archives/partial", "root", "packages"] {
-        fs::create_dir_all(folder.join(new)).with_context(|| folder.display().to_string())?;
+    for new in [&root, &packages] {
+        fs::create_dir_all(new).with_context(|| new.display().to_string())?;
     }
-    fs::write(folder.join("apt/status"), "")?;
-    let apt = Apt(folder.join("apt"));
-    run(apt.command("apt-get").args(["update", "-qq"]))?;
+    let apt = Apt::new(folder.join("apt"), &["amd64", "arm64"])?;
+    apt.update()?;
     let version = apt.field(["policy", RUSTC], "Candidate:")?;
     let series = series(&version).with_context(|| format!("{version}: no version of a compiler"))?;
     let llvm = apt.field(["depends", &format!("{STD}-{series}")], "Depends: libllvm")?;

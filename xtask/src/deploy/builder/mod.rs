@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::process::Command;
 
 pub use self::choice::Builder;
-use self::choice::{Chosen, choose, gcc};
+pub use self::choice::gcc;
+use self::choice::{Chosen, choose};
 use self::probe::System;
 use crate::run::{cargo, run, target};
 
 /// What a device needs beside what a newcomer builds.
-const FEATURES: &str = "v4l2,rppal,gpiochip";
+pub const FEATURES: &str = "v4l2,rppal,gpiochip";
 /// The C library of the oldest system that is served, JetPack 5's is 2.31.
 const OLDEST_GLIBC: &str = "2.28";
 
@@ -22,44 +23,74 @@ const OLDEST_GLIBC: &str = "2.28";
 /// # Errors
 /// When no builder is usable, with what each lacks and the commands that mend it; when the build fails.
 pub fn build(builder: Builder, triple: &str) -> anyhow::Result<PathBuf> {
-    let chosen = choose(builder, triple, &System)?;
-    println!("building for {triple} with {chosen}");
-    let mut folder = target();
-    let mut command = match chosen {
-        Chosen::Zigbuild => {
-            let mut command = cargo();
-            command.args(["zigbuild", "--target", &format!("{triple}.{OLDEST_GLIBC}")]);
-            command
-        }
-        Chosen::Cross => {
-            let mut command = Command::new("cross");
-            command.current_dir(crate::run::root()).args(["build", "--target", triple]);
-            command.env("CROSS_BUILD_PRE_BUILD", "apt-get update && apt-get install -y libclang-dev");
-            command
-        }
-        Chosen::Native | Chosen::Rustup => {
-            let mut command = cargo();
-            command.args(["build", "--target", triple]);
-            command
-        }
-        Chosen::Debian => {
-            let mut command = debian::cargo()?;
-            command.args(["build", "--target", triple]);
-            // Another compiler than that of the host's builds would make each other's results stale.
-            folder = folder.join("debian");
-            command.env("CARGO_TARGET_DIR", &folder);
-            command
-        }
-    };
-    if matches!(chosen, Chosen::Rustup | Chosen::Debian) {
-        let variable = triple.to_uppercase().replace('-', "_");
-        command.env(format!("CARGO_TARGET_{variable}_LINKER"), gcc(triple));
-    }
-    if !matches!(chosen, Chosen::Native | Chosen::Cross) {
-        let name = gcc(triple).trim_end_matches("-gcc").to_owned();
-        let variable = format!("BINDGEN_EXTRA_CLANG_ARGS_{}", triple.replace('-', "_"));
-        command.env(variable, format!("--target={name} -isystem /usr/{name}/include"));
-    }
+    let cross = Cross::of(builder, triple)?;
+    println!("building for {triple} with {}", cross.chosen);
+    let mut command = cross.cargo("build")?;
     run(command.args(["--release", "--package", "metalens", "--bin", "metalens", "--features", FEATURES]))?;
-    Ok(folder.join(triple).join("release/metalens"))
+    Ok(cross.folder().join("release/metalens"))
+}
+
+/// A builder that is usable for a target.
+pub struct Cross<'a> {
+    chosen: Chosen,
+    triple: &'a str,
+}
+
+impl<'a> Cross<'a> {
+    /// # Errors
+    /// When no builder is usable, with what each lacks and the commands that mend it.
+    pub fn of(builder: Builder, triple: &'a str) -> anyhow::Result<Self> {
+        Ok(Self { chosen: choose(builder, triple, &System)?, triple })
+    }
+
+    /// Where cargo puts what it builds for the target, a folder a profile.
+    pub fn folder(&self) -> PathBuf {
+        self.target().join(self.triple)
+    }
+
+    fn target(&self) -> PathBuf {
+        match self.chosen {
+            // Another compiler than that of the host's builds would make each other's results stale.
+            Chosen::Debian => target().join("debian"),
+            _ => target(),
+        }
+    }
+
+    /// Cargo's `build` or another task, for the target.
+    ///
+    /// # Errors
+    /// When the builder does not know the task.
+    pub fn cargo(&self, task: &str) -> anyhow::Result<Command> {
+        let mut command = match self.chosen {
+            Chosen::Zigbuild => {
+                anyhow::ensure!(task == "build", "zigbuild only builds; use another builder");
+                let mut command = cargo();
+                command.args(["zigbuild", "--target", &format!("{}.{OLDEST_GLIBC}", self.triple)]);
+                return Ok(self.with_headers(command));
+            }
+            Chosen::Cross => {
+                let mut command = Command::new("cross");
+                command.env("CROSS_BUILD_PRE_BUILD", "apt-get update && apt-get install -y libclang-dev");
+                command
+            }
+            Chosen::Native | Chosen::Rustup => cargo(),
+            Chosen::Debian => debian::cargo()?,
+        };
+        command.current_dir(crate::run::root()).args([task, "--target", self.triple]);
+        if !matches!(self.chosen, Chosen::Rustup | Chosen::Debian) {
+            return Ok(command);
+        }
+        let variable = self.triple.to_uppercase().replace('-', "_");
+        command.env(format!("CARGO_TARGET_{variable}_LINKER"), gcc(self.triple));
+        command.env("CARGO_TARGET_DIR", self.target());
+        Ok(self.with_headers(command))
+    }
+
+    /// Where bindgen finds the target's headers.
+    fn with_headers(&self, mut command: Command) -> Command {
+        let name = gcc(self.triple).trim_end_matches("-gcc").to_owned();
+        let variable = format!("BINDGEN_EXTRA_CLANG_ARGS_{}", self.triple.replace('-', "_"));
+        command.env(variable, format!("--target={name} -isystem /usr/{name}/include"));
+        command
+    }
 }

@@ -174,10 +174,16 @@ impl Session {
             return Err(DeviceError::Full { path: what.to_owned() });
         }
         // What ssh itself could not do; a script's own complaints may sound the same.
-        if output.status.code() == Some(255)
-            && let Some(error) = no_connection(&self.host, &stderr)
-        {
-            return Err(error);
+        if output.status.code() == Some(255) {
+            // Of a shared connection that breaks, ssh says nothing.
+            let silent = stderr.is_empty() && stdout.is_empty();
+            let broken = silent.then(|| DeviceError::Unreachable {
+                host: self.host.clone(),
+                reason: "the connection broke off".into(),
+            });
+            if let Some(error) = no_connection(&self.host, &stderr).or(broken) {
+                return Err(error);
+            }
         }
         let message = [stderr, stdout].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>();
         let message = if message.is_empty() { output.status.to_string() } else { message.join("; ") };
