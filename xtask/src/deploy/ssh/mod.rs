@@ -179,7 +179,10 @@ impl Device for Ssh {
     }
 
     fn rename(&self, from: &str, to: &str) -> Result<()> {
-        self.change(to, &format!("mv -fT {} {}", self.path(from), self.path(to)))
+        let (from, target) = (self.path(from), self.path(to));
+        // Of two names of one file mv moves neither.
+        let twin = format!("[ ! -L {from} ] && [ {from} -ef {target} ]");
+        self.change(to, &format!("if {twin}; then rm -f {from}; else mv -fT {from} {target}; fi"))
     }
 
     fn remove(&self, path: &str) -> Result<()> {

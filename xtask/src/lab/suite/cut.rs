@@ -13,8 +13,10 @@ use crate::lab::machine::Machine;
 pub enum Step<'a> {
     /// A file of that name was sent.
     Sent(&'a str),
-    /// Something was given that name.
+    /// Something was given that name, and nothing is sure yet.
     Renamed(&'a str),
+    /// It was, and is on the medium.
+    Settled(&'a str),
     /// The daemon was started.
     Restarted,
 }
@@ -24,6 +26,8 @@ pub struct Cut<'a> {
     device: &'a Ssh,
     machine: &'a Machine,
     step: Step<'a>,
+    /// What is to be settled has its name.
+    is_renamed: Cell<bool>,
     /// Whether the power was cut.
     pub is_cut: Cell<bool>,
 }
@@ -31,7 +35,7 @@ pub struct Cut<'a> {
 impl<'a> Cut<'a> {
     /// Of a device that runs on a machine.
     pub fn new(device: &'a Ssh, machine: &'a Machine, step: Step<'a>) -> Self {
-        Self { device, machine, step, is_cut: Cell::new(false) }
+        Self { device, machine, step, is_renamed: Cell::new(false), is_cut: Cell::new(false) }
     }
 
     fn gone<T>(&self) -> Result<T> {
@@ -60,6 +64,9 @@ impl<'a> Cut<'a> {
     }
 
     fn renamed(&self, path: &str) -> bool {
+        if matches!(self.step, Step::Settled(name) if path == name) {
+            self.is_renamed.set(true);
+        }
         matches!(self.step, Step::Renamed(name) if path == name)
     }
 }
@@ -114,7 +121,7 @@ impl Device for Cut<'_> {
     }
 
     fn sync(&self) -> Result<()> {
-        self.change(false, Device::sync)
+        self.change(self.is_renamed.get(), Device::sync)
     }
 
     fn verify(&self, folder: &str, hash: &str) -> Result<()> {

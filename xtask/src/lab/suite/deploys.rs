@@ -3,7 +3,7 @@
 use anyhow::Context;
 
 use super::Scenario;
-use super::bench::{Bench, card_command, xtask};
+use super::bench::{Bench, LONG, card_command, xtask};
 use crate::deploy::layout;
 use crate::lab::card;
 
@@ -130,6 +130,11 @@ fn alone(bench: &mut Bench<'_>) -> anyhow::Result<()> {
         current = layout::CURRENT,
         marker = layout::MARKER,
     ))?;
+    let start = std::time::Instant::now();
+    while bench.machine.root("ls -A /opt/metalens")?.contains("unconfirmed") {
+        anyhow::ensure!(start.elapsed() < LONG, "the guard does not take it back");
+        std::thread::sleep(std::time::Duration::from_millis(500));
+    }
     bench.wait_for("caption of the old release", |health| {
         health["captions"].as_u64() > Some(0) && health["release"] == previous.as_str()
     })?;
