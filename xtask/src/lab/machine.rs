@@ -1,7 +1,8 @@
 //! A board that runs: QEMU in the background, and ssh into it.
 
 use std::fs;
-use std::net::TcpListener;
+use std::io::Read as _;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -163,7 +164,7 @@ impl Machine {
         let start = Instant::now();
         self.let_go()?;
         while start.elapsed() < BOOT {
-            if self.root("true").is_ok() {
+            if self.greets() && self.root("true").is_ok() {
                 return Ok(start.elapsed());
             }
             anyhow::ensure!(
@@ -171,7 +172,7 @@ impl Machine {
                 "QEMU ended: {}",
                 fs::read_to_string(self.folder.join("qemu.log")).unwrap_or_default().trim_end()
             );
-            std::thread::sleep(Duration::from_millis(500));
+            std::thread::sleep(Duration::from_millis(200));
         }
         let console = fs::read(self.folder.join("console")).unwrap_or_default();
         let console = String::from_utf8_lossy(&console[console.len().saturating_sub(2000)..]).into_owned();
@@ -180,6 +181,19 @@ impl Machine {
             self.board.name,
             BOOT.as_secs()
         )
+    }
+
+    /// Whether sshd answers. QEMU takes connections before the board does and tries ever more rarely to hand them on, so a new
+    /// one every second finds out sooner.
+    fn greets(&self) -> bool {
+        let second = Some(Duration::from_secs(1));
+        let mut greeting = [0; 4];
+        TcpStream::connect(("127.0.0.1", self.port))
+            .and_then(|mut stream| {
+                stream.set_read_timeout(second)?;
+                stream.read_exact(&mut greeting)
+            })
+            .is_ok_and(|()| greeting == *b"SSH-")
     }
 
     /// QEMU knows no resistor that pulls a pin up: a button that nobody presses is made high.

@@ -110,7 +110,7 @@ fn unfit(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 }
 
 fn mute(bench: &mut Bench<'_>) -> anyhow::Result<()> {
-    stays(bench, &bench.programs.mute, "30", "is back and captions")
+    stays(bench, &bench.programs.mute, "15", "is back and captions")
 }
 
 fn crashing(bench: &mut Bench<'_>) -> anyhow::Result<()> {

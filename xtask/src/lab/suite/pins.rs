@@ -17,6 +17,7 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "a long press adapts to what was kept", run: adapt },
     Scenario { name: "the light is red while the camera is gone, and green again after", run: unplug },
     Scenario { name: "a very long press goes back", run: undo },
+    Scenario { name: "a profile for another board is refused, with those that fit", run: profile },
 ];
 
 fn first(bench: &mut Bench<'_>) -> anyhow::Result<()> {
@@ -93,4 +94,9 @@ fn unplug(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     bench.machine.root(&format!("echo vivid.0 > {driver}/bind"))?;
     red?;
     burns(bench, "green")
+}
+
+fn profile(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let mut command = bench.command_with("root", &bench.programs.metalens, "rpi5", "30")?;
+    bench.run(&mut command)?.fails("\"Raspberry Pi 3 Model B\"; choose another --profile (rpi3, generic)")
 }
