@@ -43,6 +43,7 @@ done
 url=$(sed -n 's|.*\(http://[^ ]*\) shows what the camera sees|\1|p' "$work/log")
 
 # It leaves a folder of notes where it runs.
+export SCHEMATHESIS_HOOKS=hooks PYTHONPATH=$PWD/tests/api PYTHONDONTWRITEBYTECODE=1
 cd "$work"
 "$python/bin/schemathesis" run "$url/api/openapi.json" --max-examples "${1:-50}" --request-timeout 30 \
   --header "Authorization: Bearer $(cat "$work/state/token")" \

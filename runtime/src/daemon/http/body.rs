@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::response::IntoResponse;
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use super::{ApiError, Shared};
 
@@ -24,7 +25,10 @@ pub(super) fn parse<T: DeserializeOwned>(shared: &Shared, body: Body) -> Result<
         ApiError::Body(message)
     })?;
     let text: &[u8] = if body.is_empty() { b"{}" } else { &body };
-    serde_json::from_slice(text).map_err(|error| ApiError::Body(format!("the body: {error}")))
+    // A list would do as well for serde, which takes it for the fields in their order.
+    serde_json::from_slice::<Map<String, Value>>(text)
+        .and_then(|object| T::deserialize(Value::Object(object)))
+        .map_err(|error| ApiError::Body(format!("the body: {error}")))
 }
 
 /// The last part of a path: which sample, frame or suggestion.

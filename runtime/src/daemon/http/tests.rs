@@ -239,6 +239,8 @@ async fn what_cannot_be_understood_is_refused_in_one_line() {
         ("POST", "/api/calibration/undo", &long, StatusCode::PAYLOAD_TOO_LARGE),
         ("POST", "/api/samples", "", StatusCode::BAD_REQUEST),
         ("POST", "/api/samples", "a dog", StatusCode::BAD_REQUEST),
+        ("POST", "/api/samples", "[\"a dog\", null, null]", StatusCode::BAD_REQUEST),
+        ("POST", "/api/frames", "[]", StatusCode::BAD_REQUEST),
         ("POST", "/api/samples", "{\"caption\": \"-- !\"}", StatusCode::BAD_REQUEST),
         ("POST", "/api/samples", "{\"caption\": \"a dog\", \"label\": 1}", StatusCode::BAD_REQUEST),
         (
