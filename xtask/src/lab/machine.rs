@@ -212,9 +212,9 @@ impl Machine {
 
     fn process(&self) -> Option<String> {
         let pid = fs::read_to_string(self.folder.join("pid")).ok()?;
-        let line = fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        // Numbers are given to other processes later.
-        String::from_utf8_lossy(&line).starts_with("qemu-system-aarch64").then_some(pid)
+        // Numbers are given to other processes later. (The command line would be empty for a moment after the start.)
+        let program = fs::read_link(format!("/proc/{pid}/exe")).ok()?;
+        program.file_name().is_some_and(|name| name == "qemu-system-aarch64").then_some(pid)
     }
 
     /// Whether QEMU runs.

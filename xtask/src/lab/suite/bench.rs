@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use serde_json::Value;
 
-use crate::lab::board::{Board, Network};
+use super::Card;
+use crate::lab::board::Board;
 use crate::lab::guest::Guest;
 use crate::lab::machine::Machine;
 use crate::lab::program::Programs;
@@ -67,24 +68,32 @@ pub fn card_command(
 
 /// `cargo xtask deploy …`, with nothing after it.
 pub fn xtask() -> anyhow::Result<Command> {
-    let mut command = Command::new(std::env::current_exe().context("this very program")?);
+    // This very program, even where its file was built anew meanwhile.
+    let mut command = Command::new(format!("/proc/{}/exe", std::process::id()));
     command.arg("deploy");
     Ok(command)
 }
 
 impl<'a> Bench<'a> {
-    /// Boots a board from a fresh card. One that is slow to copy to has a card that was deployed to here.
-    pub fn start(board: &Board, guest: &'a Guest, programs: &'a Programs) -> anyhow::Result<Self> {
-        let name = format!("test-{}", board.name);
+    /// Boots a board from a fresh card, under that name.
+    pub fn start(
+        board: &Board,
+        name: &str,
+        card: Card,
+        guest: &'a Guest,
+        programs: &'a Programs,
+    ) -> anyhow::Result<Self> {
         // One that an interrupted run left would go on writing to the card.
-        if let Ok(machine) = Machine::running(&name) {
+        if let Ok(machine) = Machine::running(name) {
             machine.stop()?;
         }
-        let image = crate::lab::fresh_card(board, &name, guest, |tree| match board.network {
-            Network::Virtio => Ok(()),
-            Network::Usb => crate::run::run(&mut card_command(board, programs, tree, &programs.metalens)?),
+        let image = crate::lab::fresh_card(board, name, guest, |tree| match card {
+            Card::Blank => Ok(()),
+            Card::Deployed => {
+                crate::run::output(&mut card_command(board, programs, tree, &programs.metalens)?).map(|_| ())
+            }
         })?;
-        let machine = Machine::start(board, &name, guest, &image)?;
+        let machine = Machine::start(board, name, guest, &image)?;
         let took = machine.wait()?;
         println!("{:8} is up after {} s", board.name, took.as_secs());
         Ok(Self { machine, guest, programs, said: String::new() })
@@ -113,7 +122,12 @@ impl<'a> Bench<'a> {
 
     /// `cargo xtask deploy USER@…` of a program, as it should be.
     pub fn command(&self, user: &str, program: &Path) -> anyhow::Result<Command> {
-        self.command_with(user, program, &self.machine.board.profile, TO_CAPTION)
+        self.command_of(user, program, &self.programs.bundle)
+    }
+
+    /// The same with another bundle.
+    pub fn command_of(&self, user: &str, program: &Path, bundle: &Path) -> anyhow::Result<Command> {
+        self.command_for(user, program, bundle, &self.machine.board.profile, TO_CAPTION)
     }
 
     /// The same with another profile, and other seconds to the first caption.
@@ -124,9 +138,20 @@ impl<'a> Bench<'a> {
         profile: &str,
         seconds: &str,
     ) -> anyhow::Result<Command> {
+        self.command_for(user, program, &self.programs.bundle, profile, seconds)
+    }
+
+    fn command_for(
+        &self,
+        user: &str,
+        program: &Path,
+        bundle: &Path,
+        profile: &str,
+        seconds: &str,
+    ) -> anyhow::Result<Command> {
         let mut command = self.on(xtask()?, user);
         command.args(["--profile", profile, "--health-timeout", seconds]);
-        command.arg("--bundle").arg(&self.programs.bundle).arg("--binary").arg(program);
+        command.arg("--bundle").arg(bundle).arg("--binary").arg(program);
         Ok(command)
     }
 

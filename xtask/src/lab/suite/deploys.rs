@@ -23,6 +23,10 @@ pub const SCENARIOS: &[Scenario] = &[
     Scenario { name: "a release that never captions is taken back", run: mute },
     Scenario { name: "a release that crashes is taken back by the device itself", run: crashing },
     Scenario { name: "a crashing release is taken back without any computer", run: alone },
+    Scenario {
+        name: "another bundle learns again what was taught, and a rollback still knows it",
+        run: bundle,
+    },
     Scenario { name: "an inventory deploys to the board, whatever another device does", run: inventory },
 ];
 
@@ -140,6 +144,23 @@ fn alone(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     })?;
     anyhow::ensure!(bench.release()? == before, "{} runs", bench.release()?);
     bench.machine.root(&format!("rm -r {folder}")).map(|_| ())
+}
+
+/// The same bundle under another id.
+fn bundle(bench: &mut Bench<'_>) -> anyhow::Result<()> {
+    let before = bench.calibration()?["generation"].as_u64().context("nothing was learned yet")?;
+    let folder = tempfile::tempdir()?;
+    let newer = folder.path().join("bundle");
+    card::copy_tree(&bench.programs.bundle, &newer)?;
+    metalens_models::record_score(&newer, "of-another-day", serde_json::json!(1))?;
+    let mut command = bench.command_of("root", &bench.programs.metalens, &newer)?;
+    bench.run(&mut command)?.succeeds("started")?;
+    let after = bench.calibration()?["generation"].clone();
+    anyhow::ensure!(after.as_u64() > Some(before), "generation {before} became {after}");
+    bench.maintain("rollback", &["--health-timeout", "150"])?.succeeds("runs")?;
+    let after = bench.calibration()?["generation"].clone();
+    anyhow::ensure!(after == before, "after the rollback generation {before} became {after}");
+    Ok(())
 }
 
 fn inventory(bench: &mut Bench<'_>) -> anyhow::Result<()> {

@@ -98,5 +98,5 @@ fn unplug(bench: &mut Bench<'_>) -> anyhow::Result<()> {
 
 fn profile(bench: &mut Bench<'_>) -> anyhow::Result<()> {
     let mut command = bench.command_with("root", &bench.programs.metalens, "rpi5", "30")?;
-    bench.run(&mut command)?.fails("\"Raspberry Pi 3 Model B\"; choose another --profile (rpi3, generic)")
+    bench.run(&mut command)?.fails("\"Raspberry Pi 3 Model B\"; choose another --profile (generic, rpi3)")
 }
