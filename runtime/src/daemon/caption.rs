@@ -10,12 +10,15 @@ use super::published::{FrameOf, Published};
 use super::slot::{Latest, Looker};
 use super::suggestions::Suggestions;
 use crate::Captioner;
-use crate::camera::Decoder;
+use crate::camera::{Decoder, Pace};
 use crate::captioner::milliseconds;
 use crate::store::Generation;
 
 /// For how long nothing else is looked at, such as a stop.
 const PATIENCE: Duration = Duration::from_millis(100);
+
+/// For how long a replay waits before it is asked again whether its next picture is due.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// How often one who says the same error again is heard.
 const AGAIN: Duration = Duration::from_secs(10);
@@ -26,6 +29,7 @@ pub struct Narrator {
     decoder: Decoder,
     scene: Scene,
     rate: Rate,
+    pace: Pace,
     suggestions: Suggestions,
     /// Which of the hub's heads is in use.
     heads: Option<u64>,
@@ -34,14 +38,15 @@ pub struct Narrator {
 }
 
 impl Narrator {
-    /// Nothing was seen yet.
+    /// Nothing was seen yet of a source that goes at that pace.
     #[must_use]
-    pub fn new(captioner: Captioner, suggestions: Suggestions) -> Self {
+    pub fn new(captioner: Captioner, pace: Pace, suggestions: Suggestions) -> Self {
         Self {
             captioner,
             decoder: Decoder::default(),
             scene: Scene::default(),
             rate: Rate::default(),
+            pace,
             suggestions,
             heads: None,
             generation: None,
@@ -67,14 +72,26 @@ impl Narrator {
         }
     }
 
+    /// Whether it is time to look at another frame; a replay waits for it.
+    fn is_due(&mut self, hub: &Hub) -> bool {
+        loop {
+            let due = !hub.health().cooling && self.rate.due(hub.settings().max_rate, Instant::now());
+            if due || self.pace == Pace::Live || hub.stopping() {
+                return due;
+            }
+            hub.pulse.caption();
+            std::thread::sleep(PAUSE);
+        }
+    }
+
     fn look(&mut self, frame: &crate::camera::Frame, hub: &Hub) -> Option<Published> {
         hub.metrics.queue_age.set(frame.captured.elapsed().as_secs_f64());
-        let settings = hub.settings();
-        let now = Instant::now();
-        if hub.health().cooling || !self.rate.due(settings.max_rate, now) {
+        if !self.is_due(hub) {
             hub.metrics.dropped.inc();
             return None;
         }
+        let settings = hub.settings();
+        let now = Instant::now();
         self.follow(hub);
         let picture = match self.decoder.decode(frame) {
             Ok(picture) => picture,

@@ -131,7 +131,7 @@ impl Running {
         let metrics = Metrics::new(&release.version, &release.bundle);
         let history = config.http.as_ref().map_or(0, |http| http.history);
         let hub = Arc::new(Hub::new(metrics, config.caption.clone(), history));
-        let workshop = Arc::new(Workshop::open(bundle, config.state.clone(), hub.clone()));
+        let workshop = Workshop::open(bundle, config.state.clone(), hub.clone());
         let suggestions =
             Suggestions::new(&config.state, config.calibration.suggestions, initialization, &hub);
         let daemon = Daemon { hub: hub.clone(), workshop, suggestions, config: Arc::new(config), release };
@@ -151,8 +151,9 @@ impl Running {
         })?;
         let caption = spawn("caption", {
             let (hub, events, suggestions) = (hub.clone(), events.clone(), daemon.suggestions.clone());
+            let pace = source.pace();
             move || {
-                let narrator = Narrator::new(captioner, suggestions);
+                let narrator = Narrator::new(captioner, pace, suggestions);
                 engine::with_threads(config.threads, || {
                     narrator.run(looker, &hub, |published| output.tell(published));
                 });

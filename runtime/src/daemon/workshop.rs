@@ -106,10 +106,11 @@ pub struct Workshop {
 
 impl Workshop {
     /// Opens the state in `folder` and captions with what it holds. Where it cannot be opened the daemon captions all the
-    /// same, and samples are refused until it can.
+    /// same, and samples are refused until it can. What was learned with another bundle is learned again from the samples,
+    /// beside captioning.
     #[must_use]
-    pub fn open(bundle: Bundle, folder: PathBuf, hub: Arc<Hub>) -> Self {
-        let new = Self {
+    pub fn open(bundle: Bundle, folder: PathBuf, hub: Arc<Hub>) -> Arc<Self> {
+        let new = Arc::new(Self {
             bundle,
             folder,
             hub,
@@ -118,22 +119,36 @@ impl Workshop {
             standing: watch::Sender::new(Standing::default()),
             reports: Mutex::default(),
             last_label: Mutex::default(),
-        };
+        });
         if let Err(error) = new.with_state(|_| Ok(())) {
             new.hub.metrics.error(Kind::disk);
             tracing::warn!("no samples can be kept: {error}");
         }
-        new.load();
+        if new.load() {
+            new.learn_again();
+        }
         new
     }
 
-    /// Captions with what the state says is in use.
-    fn load(&self) {
+    /// Adapts to the samples with a bundle that has not seen them yet.
+    fn learn_again(self: &Arc<Self>) {
+        let samples = self.kept().map_or(0, |samples| samples.len());
+        if samples == 0 {
+            tracing::warn!("nothing can be learned again: no samples are kept");
+        } else if self.adapt(Proof::Required).is_ok() {
+            tracing::info!("learns again from {samples} samples, with the bundle that is here now");
+        }
+    }
+
+    /// Captions with what the state says is in use; says whether all of that is another bundle's.
+    fn load(&self) -> bool {
         let loaded = StateReader::open(&self.folder)
             .map_err(WorkshopError::from)
             .and_then(|state| Ok(Learned::of_state(&self.bundle, &state)?));
+        let mut is_foreign = false;
         let head = match loaded {
             Ok(loaded) => {
+                is_foreign = loaded.is_foreign();
                 for warning in &loaded.warnings {
                     tracing::warn!("{warning}");
                 }
@@ -148,6 +163,7 @@ impl Workshop {
             }
         };
         self.use_head(head);
+        is_foreign
     }
 
     fn use_head(&self, head: Head) {

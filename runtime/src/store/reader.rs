@@ -28,6 +28,17 @@ pub struct Loaded<T> {
     pub warnings: Vec<Warning>,
 }
 
+impl<T> Loaded<T> {
+    /// Whether no head can be used, and one was passed over that is whole: another bundle or another release wrote it.
+    #[must_use]
+    pub fn is_foreign(&self) -> bool {
+        let foreign = |warning: &Warning| {
+            matches!(warning, Warning::Head { flaw: Flaw::Bundle { .. } | Flaw::Format(_), .. })
+        };
+        self.head.is_none() && self.warnings.iter().any(foreign)
+    }
+}
+
 /// A state folder that is only read: nothing is created or locked, and it may lie on a read-only medium.
 #[derive(Clone, Debug)]
 pub struct StateReader {

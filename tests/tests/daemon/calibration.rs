@@ -1,5 +1,6 @@
 //! Samples, calibration and undo over HTTP, while captions flow.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use metalens_tests::daemon::{Daemon, LONG};
@@ -47,6 +48,14 @@ pub fn adapt(daemon: &Daemon, body: &Value) -> Value {
         })
         .unwrap();
     standing
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir(to).unwrap();
+    for entry in from.read_dir().unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    }
 }
 
 #[test]
@@ -98,6 +107,39 @@ fn a_word_that_is_taught_while_captions_flow_is_said_and_undone() {
     assert_eq!(text(&line, "caption"), *caption);
     let again = daemon.change("POST", "/api/calibration/undo", &Value::Null).unwrap();
     assert_eq!(again.status, 409, "{again:?}");
+}
+
+#[test]
+fn what_was_learned_with_another_bundle_is_learned_again_from_the_samples() {
+    let scene = Scene::new(&[BLUE.as_slice(), &OTHERS].concat());
+    let settings = "[files]\nrate = 100\n[caption]\nmin_change = 0\n";
+    let mut daemon = scene.start(settings);
+    daemon.caption(LONG).unwrap();
+    for (kind, place) in BLUE {
+        let file = scene.pictures().join(format!("{kind}-{place}.png"));
+        keep(&daemon, file.to_str().unwrap(), "a Blick");
+    }
+    assert_eq!(adapt(&daemon, &Value::Null)["outcome"], "committed");
+    daemon.kill();
+
+    let newer = scene.folder().join("newer");
+    copy(bundle(), &newer);
+    metalens_models::record_score(&newer, "of-another-day", json!(1)).unwrap();
+    let mut daemon = scene.start_with(&newer, settings);
+    let line = daemon.caption_that(LONG, |line| line["generation"] == 2).unwrap();
+    assert!(line["familiarity"].is_number(), "{line}");
+    assert!(daemon.told().contains("learns again from 4 samples"), "it does not say that it learns again");
+    let standing = daemon.get("/api/calibration").unwrap().json();
+    assert_eq!(standing["last"]["new_words"], json!(["Blick"]));
+    daemon.kill();
+
+    // The old bundle finds its own head, and each start finds the newest of its bundle.
+    for (bundle, generation) in [(bundle(), 1), (&newer, 2)] {
+        let mut daemon = scene.start_with(bundle, settings);
+        assert_eq!(daemon.caption(LONG).unwrap()["generation"], generation);
+        assert!(!daemon.told().contains("learns again"));
+        daemon.kill();
+    }
 }
 
 #[test]

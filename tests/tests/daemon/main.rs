@@ -18,7 +18,9 @@ use scene::*;
 #[test]
 fn a_replay_says_of_every_picture_what_caption_says_and_ends() {
     let scene = Scene::new(&PICTURES);
-    let mut daemon = scene.start("[files]\nrate = 500\nloop = false\n[caption]\nmin_change = 0\n");
+    // Slower than the pictures come: a replay waits for its captions, and loses none.
+    let mut daemon =
+        scene.start("[files]\nrate = 500\nloop = false\n[caption]\nmin_change = 0\nmax_rate = 20\n");
     let expected = scene.captions(&[]);
     for (place, (file, caption)) in expected.iter().enumerate() {
         let line = daemon.caption(LONG).unwrap();

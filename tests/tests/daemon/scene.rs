@@ -48,8 +48,12 @@ impl Scene {
     }
 
     pub fn start(&self, settings: &str) -> Daemon {
+        self.start_with(bundle(), settings)
+    }
+
+    pub fn start_with(&self, bundle: &Path, settings: &str) -> Daemon {
         let source = format!("source = \"files:{}\"\n{settings}", self.pictures().display());
-        Daemon::start(program(), bundle(), self.folder(), &source).unwrap()
+        Daemon::start(program(), bundle, self.folder(), &source).unwrap()
     }
 
     /// What `metalens caption` says of each picture, in the order of their names.
