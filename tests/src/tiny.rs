@@ -88,7 +88,8 @@ pub fn prepare(folder: &Path) -> anyhow::Result<Tiny> {
     let (bytes, shape) = trunk();
     let path = folder.join("trunk.onnx");
     std::fs::write(&path, bytes)?;
-    let options = PrepareOptions { trunk: path, shape, out: tiny.data.clone(), mirrored: true, threads: 2 };
+    let options =
+        PrepareOptions { trunk: path, shape, out: tiny.data.clone(), mirrored: true, crops: 0, threads: 2 };
     let corpus = corpus::read(&tiny.corpus, Format::Flickr)?;
     let prepared = features::prepare(&corpus, &options, &AtomicBool::new(false))?;
     anyhow::ensure!(matches!(prepared, Prepared::Finished { .. }), "preparing was interrupted");

@@ -21,7 +21,7 @@ use metalens_trainer::pretrain::{self, Outcome, Start};
 /// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
 fn options(folder: &Path, out: &str) -> PrepareOptions {
     let (trunk, (_, shape)) = (folder.join("trunk.onnx"), tiny::trunk());
-    PrepareOptions { trunk, shape, out: folder.join(out), mirrored: true, threads: 2 }
+    PrepareOptions { trunk, shape, out: folder.join(out), mirrored: true, crops: 0, threads: 2 }
 }
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
@@ -291,6 +291,34 @@ fn rows_are_kept_by_name_when_captions_or_pictures_change() {
     assert!(error.contains("features.f16: in use"), "{error}");
     drop(reader);
     prepare(&corpus).unwrap();
+}
+
+#[test]
+fn crops_stand_beside_the_picture_and_its_mirror_image_and_are_the_same_each_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let never = AtomicBool::new(false);
+    let cropped = |out| {
+        let options = PrepareOptions { crops: 2, ..options(folder.path(), out) };
+        features::prepare(&corpus, &options, &never).unwrap();
+        Features::open(&options.out).unwrap()
+    };
+    let (plain, one, two) = (Features::open(&small.data).unwrap(), cropped("one"), cropped("two"));
+    assert_eq!((plain.index().views, one.index().views), (2, 4));
+    let view = |features: &Features, view| {
+        let mut row = Vec::new();
+        features.extend(5, view, &mut row);
+        row
+    };
+    for number in 0..4 {
+        assert_eq!(view(&one, number), view(&two, number));
+    }
+    assert_eq!((view(&one, 0), view(&one, 1)), (view(&plain, 0), view(&plain, 1)));
+    assert!(view(&one, 2) != view(&one, 0) && view(&one, 3) != view(&one, 2));
+
+    let without = PrepareOptions { crops: 1, mirrored: false, ..options(folder.path(), "three") };
+    assert!(features::prepare(&corpus, &without, &never).is_err());
 }
 
 #[test]

@@ -54,7 +54,13 @@ impl Preprocessor {
         &self.pixels
     }
 
-    /// What [`Self::run`] made last, mirrored left to right.
+    /// What [`Self::run`] made last.
+    #[must_use]
+    pub fn pixels(&self) -> &[f32] {
+        &self.pixels
+    }
+
+    /// The same, mirrored left to right.
     #[must_use]
     pub fn mirrored(&self) -> Vec<f32> {
         self.pixels.chunks_exact(self.settings.width).flat_map(|row| row.iter().rev().copied()).collect()

@@ -26,6 +26,9 @@ pub struct Arguments {
     /// Keep features of the mirrored pictures too.
     #[arg(long)]
     mirrored: bool,
+    /// Keep features of so many crops of each picture too, every second one mirrored.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "mirrored")]
+    crops: usize,
     /// Pictures worked on at a time; all cores where not given.
     #[arg(long)]
     threads: Option<usize>,
@@ -63,6 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         shape: encoder::lite0(),
         out: arguments.out.clone(),
         mirrored: arguments.mirrored,
+        crops: arguments.crops,
         threads: arguments.threads.unwrap_or(cores),
     };
     match features::prepare(&corpus, &options, &stop)? {

@@ -16,6 +16,7 @@ use metalens::vision::{self, Preprocessor};
 use metalens_models::{Preprocessing, hexadecimal, replace};
 use sha2::{Digest, Sha256};
 
+use super::crop::crop;
 use super::store::{
     self, DONE, FEATURES, FORMAT, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS, TRUNK,
     read_index,
@@ -35,6 +36,8 @@ pub struct PrepareOptions {
     pub out: PathBuf,
     /// Keep features of the mirrored picture too.
     pub mirrored: bool,
+    /// Keep features of so many crops of the picture too; only beside the mirrored picture.
+    pub crops: usize,
     /// How many pictures are worked on at a time.
     pub threads: usize,
 }
@@ -68,11 +71,12 @@ pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> 
     let trunk = std::fs::read(&options.trunk).with_context(|| {
         format!("{}: no trunk; make one with `metalens-trainer import-encoder`", options.trunk.display())
     })?;
+    anyhow::ensure!(options.mirrored || options.crops == 0, "crops are kept beside mirrored pictures only");
     let index = Index {
         format: FORMAT,
         trunk_sha256: hexadecimal(&Sha256::digest(&trunk)),
         trunk: options.shape.clone(),
-        views: if options.mirrored { 2 } else { 1 },
+        views: 1 + usize::from(options.mirrored) + options.crops,
         pictures: corpus.pictures.iter().map(prepared).collect(),
         rejected: Vec::new(),
         problems: corpus.problems.iter().map(ToString::to_string).collect(),
@@ -262,9 +266,15 @@ impl Cache {
             match decoded {
                 Ok(image) => {
                     let mut row = Vec::with_capacity(self.index.row_bytes() * self.index.views);
-                    session.set(0, preprocessor.run(&image))?;
                     for view in 0..self.index.views {
-                        if view == 1 {
+                        match view {
+                            0 => _ = preprocessor.run(&image),
+                            1 => {}
+                            crop_of => _ = preprocessor.run(&crop(&image, &picture.name, crop_of)),
+                        }
+                        if view % 2 == 0 {
+                            session.set(0, preprocessor.pixels())?;
+                        } else {
                             session.set(0, &preprocessor.mirrored())?;
                         }
                         session.run()?;

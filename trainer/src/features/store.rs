@@ -28,7 +28,7 @@ pub struct Index {
     pub trunk_sha256: String,
     /// What the trunk takes and makes.
     pub trunk: TrunkShape,
-    /// Rows a picture: 1, or 2 with its mirror image.
+    /// Rows a picture: 1, 2 with its mirror image, more with crops.
     pub views: usize,
     /// Every picture, in the order of the rows.
     pub pictures: Vec<PreparedPicture>,
@@ -175,7 +175,7 @@ impl Features {
         self.status[picture] == DONE
     }
 
-    /// Appends the features `[positions * channels]` of a picture's view (0 as it is, 1 mirrored) to `out`.
+    /// Appends the features `[positions * channels]` of a picture's view (0 as it is, 1 mirrored, from 2 on crops) to `out`.
     ///
     /// # Panics
     /// When there is no such picture or view.

@@ -172,7 +172,8 @@ pub struct Regularisation {
     pub word_dropout: f64,
     /// Part of the target's probability that is spread over the vocabulary.
     pub label_smoothing: f32,
-    /// Show every picture mirrored half of the time (needs features prepared with `--mirrored`).
+    /// Show every picture in one of its views by chance: mirrored half of the time, and cropped where there are crops (needs
+    /// features prepared with `--mirrored`).
     pub flip: bool,
     /// Weight of people's captions beside those that the self-critical objective draws; without them the captioner
     /// forgets how probable its words are.

@@ -118,7 +118,7 @@ impl Dataset {
             .collect()
     }
 
-    /// The features `[pictures, 49, trunk]` of training pictures, mirrored or not as chance has it.
+    /// The features `[pictures, 49, trunk]` of training pictures, each in the view that chance has it.
     pub fn training_features(
         &self,
         samples: &[usize],
