@@ -193,8 +193,8 @@ pub struct NewWordStart {
     pub offset: f64,
     /// How much the detectors' view of the support counts beside the decoder's in what a new word is like.
     pub detectors: f64,
-    /// What the second layer's step sizes are multiplied by where the support shows new things and is no place of its own; the
-    /// first layer rests there.
+    /// What the second layer's step sizes are multiplied by where the support shows new things and is no place of its own, and
+    /// where the first layer rests; at 0 no step is taken there.
     pub steps: f64,
     /// How many ordinary tokens a token of a new word counts for in the support's loss.
     pub weight: f64,

@@ -124,13 +124,17 @@ impl<T: Real> Initialization<T> {
         }
     }
 
-    /// A support set that shows new things among ordinary pictures has less to change than one that is a place of its own: there
-    /// the first layer rests.
-    fn schedule_for(&self, familiarity: &Familiarity<T>) -> InnerLoop {
+    /// A support set that shows new things among ordinary pictures has less to change than a place of its own, or than one that
+    /// says known things in another way: there the first layer rests, and steps are smaller, or none.
+    pub(crate) fn schedule_for(&self, familiarity: &Familiarity<T>) -> InnerLoop {
         let mut schedule = self.schedule.clone();
-        if !familiarity.is_place() {
+        if !familiarity.is_place() && !familiarity.words.is_empty() {
+            let share = schedule.new_words.steps;
+            if share == 0.0 {
+                schedule.steps = 0;
+            }
             for alpha in &mut schedule.alpha {
-                *alpha = [0.0, alpha[1] * self.schedule.new_words.steps];
+                *alpha = [0.0, alpha[1] * share];
             }
         }
         schedule

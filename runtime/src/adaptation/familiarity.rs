@@ -11,13 +11,13 @@
 //! ```
 //!
 //! Pictures of one thing, of water or of crowds, are alike as well; but the bundle's ordinary pictures show such things too, and
-//! one of those is more like each of them than the rest of the support is. Where `apart` is more than one half, the share of what was learned is `place(q)`, and new words are said where the head
-//! says them. Else the support shows new things among ordinary pictures, and each new word w is a question of its own, with m
-//! its mixture of known words (`rows`):
+//! one of those is more like each of them than the rest of the support is. Where `apart` is more than one half, the share of what
+//! was learned is `place(q)`, and new words are said where the head says them. Else the support shows new things among ordinary
+//! pictures, and each new word w is a question of its own, with m its mixture of known words (`rows`):
 //!
 //! ```text
 //! said     = log(sum_v m_v said_q,v + eps) - log(sum_v m_v said_r,v + eps)    would the caption say what w begins as?
-//! detected = (sum_d m_d l_d(q) - mean_r) / std_r                              do the detectors see it?
+//! detected = sum_d m_d l_d(q) - log(sum_d m_d mean_r sigmoid(l_d(r)))         do the detectors see it?
 //! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)                 s: mean of w's support pictures
 //! c        = max_v m_v                                                        is w a name for one known word?
 //! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]

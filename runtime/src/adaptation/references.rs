@@ -91,8 +91,8 @@ impl<T: Real> References<T> {
         mixture.dot(&self.parts.said)
     }
 
-    /// What the detectors see of a mixture of words: its mean over the mixture's words that have one, less the ordinary
-    /// pictures' mean, in their standard deviations. 0 where no word has one.
+    /// How much more surely the detectors see a mixture of words than in an ordinary picture, in nats: their mean output over
+    /// the mixture's words that have one, less the logarithm of how often they see those. 0 where no word has one.
     pub(super) fn detected(&self, mixture: &ArrayView1<T>, detections: &Array1<T>) -> T {
         let mut shares: Array1<T> = self.parts.detected.iter().map(|&word| mixture[word]).collect();
         let total = shares.sum();
@@ -100,9 +100,9 @@ impl<T: Real> References<T> {
             return T::zero();
         }
         shares.mapv_inplace(|share| share / total);
-        let usual = self.parts.detections.dot(&shares);
-        let [mean, deviation] = mean_and_deviation(usual.iter().copied());
-        (shares.dot(detections) - mean) / deviation
+        let usual =
+            shares.iter().zip(&self.usual).fold(T::zero(), |sum, (&share, usual)| sum + share * usual.exp());
+        shares.dot(detections) - usual.ln()
     }
 
     /// How much more surely the detectors see each word in a picture than in an ordinary one `[words]`, in nats; 0 for words

@@ -121,6 +121,7 @@ impl Calibrator {
         let held_out = self.initialization.held_out(&shown, new_words);
         let scored: Vec<_> =
             shown.iter().map(|shown| self.initialization.losses(&calibrated, shown)).collect();
+        let steps = self.initialization.schedule_for(&calibrated.familiarity).steps;
         let scores =
             Scores { samples: samples.len(), held_out: held_out.map(|losses| [losses.before, losses.after]) };
         let new_words = self.describe(&plan.new_words, &calibrated.familiarity);
@@ -149,7 +150,7 @@ impl Calibrator {
             held_out,
             new_words: payload.new_words.clone(),
             doubts,
-            steps: self.initialization.schedule.steps,
+            steps,
             adapt_ms: milliseconds(began),
         };
         Ok(Calibration { report, payload, learned, samples: seen })

@@ -98,7 +98,10 @@ fn table(report: &Report) -> String {
         None => format!("{:width$}  unknown: a single picture", "held-out samples"),
     });
     lines.extend(report.new_words.iter().map(new_word));
-    lines.push(format!("{} steps in {:.0} ms", report.steps, report.adapt_ms));
+    lines.push(match report.steps {
+        0 => format!("no gradient step, in {:.0} ms", report.adapt_ms),
+        steps => format!("{steps} steps in {:.0} ms", report.adapt_ms),
+    });
     lines.join("\n")
 }
 

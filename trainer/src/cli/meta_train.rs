@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
-use metalens_models::{Manifest, file};
+use metalens_models::{Familiarity, Manifest, file};
 use metalens_trainer::export;
 use metalens_trainer::meta::{Body, MetaConfig, meta_train};
 
@@ -18,7 +18,7 @@ pub struct Arguments {
     /// The configuration file.
     #[arg(long)]
     config: PathBuf,
-    /// Take the evidence's numbers from this bundle, which was meta-trained on a body that saw fewer pictures.
+    /// Take the evidence's weights from this bundle, which was meta-trained on a body that saw fewer pictures.
     #[arg(long, value_name = "DIR")]
     evidence_from: Option<PathBuf>,
     /// Where the outer loop is saved; the same command goes on from there. A folder of the configuration that was run.
@@ -31,19 +31,28 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config = MetaConfig::read(&arguments.config)?;
+    let body = Body::open(&arguments.bundle.folder()?)?;
     if let Some(folder) = &arguments.evidence_from {
         let other = metalens_models::Bundle::open(folder)?;
         let numbers =
             other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
-        config.inner_loop.familiarity = numbers.familiarity;
-        config.evidence = None;
+        let own = || body.bundle().manifest().inner_loop.clone();
+        let mut start =
+            config.inner_loop.or_else(own).context("inner_loop: is missing, and the bundle has none")?;
+        let places = start.familiarity;
+        start.familiarity =
+            Familiarity { slope: places.slope, threshold: places.threshold, ..numbers.familiarity };
+        config.inner_loop = Some(start);
+        anyhow::ensure!(
+            config.evidence.is_none_or(|evidence| evidence.training == 0),
+            "evidence.training: the weights come from --evidence-from; give 0"
+        );
     }
     anyhow::ensure!(
         !arguments.out.exists(),
         "{}: exists already; remove it, or name another folder",
         arguments.out.display()
     );
-    let body = Body::open(&arguments.bundle.folder()?)?;
     let stop = super::stop_on_ctrl_c()?;
     claim(&arguments.run, &config, &body)?;
     let trained = meta_train(&body, &config, &arguments.run, &stop)?;

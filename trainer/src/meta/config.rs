@@ -30,21 +30,21 @@ pub struct MetaConfig {
     /// The detectors.
     #[serde(default)]
     pub detectors: DetectorConfig,
-    /// Tasks that the evidence is learned on, for its weights and for its threshold; none leaves the numbers below.
+    /// Tasks that the evidence is learned on; none leaves the numbers below.
     pub evidence: Option<EvidenceConfig>,
     /// The outer loop.
     pub outer: OuterConfig,
-    /// Where the inner loop's numbers start.
-    pub inner_loop: InnerLoop,
+    /// Where the inner loop's numbers start; the bundle's own where not given.
+    pub inner_loop: Option<InnerLoop>,
 }
 
 /// How many tasks the evidence is learned on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceConfig {
-    /// Of meta-train.
+    /// Of meta-train, for the weights; 0 leaves the weights, and chooses thresholds on the concepts of meta-train as well.
     pub training: usize,
-    /// Of meta-validation.
+    /// Of meta-validation, for the thresholds.
     pub validation: usize,
     /// Seed of the division of concepts.
     pub split_seed: u64,

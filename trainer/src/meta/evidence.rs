@@ -16,9 +16,8 @@ use super::gallery::Gallery;
 use super::logistic::logistic;
 use crate::tasks::{Group, Pool, Sampler, Subject, Task, family};
 
-/// The most unrelated pictures, as a share, that may be said to show a new word: a little under what is striven for, since
-/// other concepts are chosen on than reported.
-const MOST_FALSE: f64 = 0.05;
+/// The most unrelated pictures, as a share, that may be said to show a new word.
+const MOST_FALSE: f64 = 0.06;
 const RIDGE: f64 = 1.0;
 
 /// Where the tasks come from.
@@ -68,26 +67,32 @@ impl Separation {
     }
 }
 
-/// Learns the weights on `training` tasks and the threshold on `validation` tasks; returns the numbers with what they reach on
-/// `validation`, for names of known words and for words of which no known one is the name.
+/// Learns the weights on `training` tasks, where there are any, and the thresholds on `validation` tasks; returns the numbers
+/// with what they reach on `validation`, for names of known words and for words of which no known one is the name.
 ///
 /// # Errors
 /// When shapes do not fit.
 pub fn learn_evidence(
     ground: &Ground,
     initialization: &Initialization<f32>,
-    training: (&Sampler, usize),
-    validation: (&Sampler, usize),
+    training: Option<(&Sampler, usize)>,
+    validation: &[(Sampler, usize)],
 ) -> anyhow::Result<(Familiarity, [Separation; 2])> {
     let mut settings = initialization.schedule.familiarity;
-    let asked = ask(ground, initialization, training)?;
-    let x = Array2::from_shape_fn((asked.len(), 8), |(i, j)| asked[i].features[j]);
-    let labels: Vec<bool> = asked.iter().map(|asked| asked.shows).collect();
-    let weights = logistic(&x, &labels, RIDGE);
-    settings.known = std::array::from_fn(|i| weights[i]);
-    settings.unknown = std::array::from_fn(|i| weights[4 + i]);
+    if let Some((sampler, count)) = training {
+        let asked = ask(ground, initialization, sampler, count)?;
+        let x = Array2::from_shape_fn((asked.len(), 8), |(i, j)| asked[i].features[j]);
+        let labels: Vec<bool> = asked.iter().map(|asked| asked.shows).collect();
+        let weights = logistic(&x, &labels, RIDGE);
+        settings.known = std::array::from_fn(|i| weights[i]);
+        settings.unknown = std::array::from_fn(|i| weights[4 + i]);
+    }
+    let weights: Vec<f64> = settings.known.into_iter().chain(settings.unknown).collect();
 
-    let asked = ask(ground, initialization, validation)?;
+    let mut asked = Vec::new();
+    for (sampler, count) in validation {
+        asked.extend(ask(ground, initialization, sampler, *count)?);
+    }
     // A name for a known word and a word for something new have a threshold each.
     let [known, unknown] = [false, true].map(|withheld| {
         let scores: Vec<(f64, bool)> = asked
@@ -115,7 +120,8 @@ fn best(scores: &[(f64, bool)]) -> (f64, Separation) {
 fn ask(
     ground: &Ground,
     initialization: &Initialization<f32>,
-    (sampler, count): (&Sampler, usize),
+    sampler: &Sampler,
+    count: usize,
 ) -> anyhow::Result<Vec<Asked>> {
     let vocabulary = ground.body.vocabulary();
     let bar =

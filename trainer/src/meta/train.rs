@@ -66,7 +66,7 @@ pub fn meta_train(
     let mut initialization = Initialization {
         end: body.bundle().manifest().special.end.index(),
         references: References::new(parts),
-        schedule: config.inner_loop.clone(),
+        schedule: inner_loop(body, config)?,
         head,
     };
     let vocabulary = body.vocabulary();
@@ -108,6 +108,12 @@ pub fn meta_train(
     })
 }
 
+/// Where the numbers start.
+fn inner_loop(body: &Body, config: &MetaConfig) -> anyhow::Result<InnerLoop> {
+    let own = || body.bundle().manifest().inner_loop.clone();
+    config.inner_loop.clone().or_else(own).context("inner_loop: is missing, and the bundle has none")
+}
+
 fn unseen(config: &MetaConfig) -> anyhow::Result<HashSet<String>> {
     let Some(path) = &config.unseen else { return Ok(HashSet::new()) };
     let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
@@ -127,8 +133,14 @@ fn evidence_of(
     let subjects: Shares = super::CONCEPTS.parse().map_err(anyhow::Error::msg)?;
     // Pictures are shared by both, concepts are not: what is learned are eight numbers, and the threshold depends on how
     // many pictures it is chosen on.
-    let sampler = |split, pictures: &str| {
-        let pictures: Shares = pictures.parse().map_err(anyhow::Error::msg)?;
+    let sampler = |split| {
+        let pictures: Shares = match split {
+            MetaSplit::Train => "1,0,0",
+            MetaSplit::Validation => "0,1,0",
+            MetaSplit::Test => "0,0,1",
+        }
+        .parse()
+        .map_err(anyhow::Error::msg)?;
         let options = TaskOptions {
             kind: Kind::NewWord { shots: number(5) },
             split,
@@ -138,7 +150,12 @@ fn evidence_of(
         };
         anyhow::Ok(Sampler::new(ground.pool, options)?)
     };
-    let training = sampler(MetaSplit::Train, "1,0,0")?;
-    let validation = sampler(MetaSplit::Validation, "0,1,0")?;
-    learn_evidence(ground, initialization, (&training, config.training), (&validation, config.validation))
+    let training = sampler(MetaSplit::Train)?;
+    let mut validation = vec![(sampler(MetaSplit::Validation)?, config.validation)];
+    if config.training > 0 {
+        return learn_evidence(ground, initialization, Some((&training, config.training)), &validation);
+    }
+    // Nothing else is learned on the concepts of meta-train.
+    validation.push((training, config.validation));
+    learn_evidence(ground, initialization, None, &validation)
 }
