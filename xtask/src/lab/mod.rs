@@ -32,6 +32,8 @@ use self::qemu::Level;
 pub enum Lab {
     /// Get the newest packages and unpack the guests.
     Prepare,
+    /// Build the program for arm64, which takes half an hour the first time.
+    Build,
     /// Start a board with a fresh card, and wait until ssh answers.
     Up {
         /// A file's name below tests/boards.
@@ -79,6 +81,10 @@ pub fn lab(task: Lab) -> anyhow::Result<()> {
             require()?;
             Guest::make(&Packages::fetch()?)?;
             println!("the lab is ready: {}", cache::folder()?.display());
+            Ok(())
+        }
+        Lab::Build => {
+            println!("{}", program::build()?.display());
             Ok(())
         }
         Lab::Up { board } => up(&board),

@@ -78,7 +78,7 @@ impl Programs {
 }
 
 /// The program in the profile that everything but a release is built in.
-fn build() -> anyhow::Result<PathBuf> {
+pub fn build() -> anyhow::Result<PathBuf> {
     let cross = cross()?;
     let mut command = cross.cargo("build")?;
     for package in PACKAGES {
