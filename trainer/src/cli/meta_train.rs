@@ -7,7 +7,7 @@ use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
 use metalens_models::{Familiarity, Manifest, file};
 use metalens_trainer::export;
-use metalens_trainer::meta::{Body, MetaConfig, meta_train};
+use metalens_trainer::meta::{Algorithm, Body, MetaConfig, meta_train};
 
 /// Meta-learns a bundle's head, and what calibration needs beside it, and writes a bundle that adapts.
 #[derive(clap::Args)]
@@ -48,6 +48,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             "evidence.training: the weights come from --evidence-from; give 0"
         );
     }
+    anyhow::ensure!(
+        config.outer.algorithm != Algorithm::MetaSgd,
+        "{}: outer.algorithm: meta-sgd learns a step size for each parameter, which no bundle holds; `compare` compares it",
+        arguments.config.display()
+    );
     anyhow::ensure!(
         !arguments.out.exists(),
         "{}: exists already; remove it, or name another folder",
@@ -96,7 +101,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 /// A run's folder belongs to one configuration and one bundle.
-fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::Result<()> {
+pub(super) fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::Result<()> {
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     let path = folder.join("meta.json");
     let mine = serde_json::json!({ "bundle": body.bundle().manifest().id, "config": config });

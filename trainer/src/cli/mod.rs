@@ -1,5 +1,6 @@
 //! Subcommands, one file each; this file holds what they share.
 
+mod compare;
 mod explain;
 mod export;
 mod import_encoder;
@@ -34,6 +35,8 @@ enum Command {
     Tasks(tasks::Arguments),
     /// Show where each word of a caption looked, and which samples its new words lean on.
     Explain(explain::Arguments),
+    /// Meta-train with each algorithm in turn, and print what each reaches.
+    Compare(compare::Arguments),
     /// Write a bundle that a device can run.
     Export(export::Arguments),
     /// Caption a split with a bundle and score the captions.
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
         Command::Pretrain(arguments) => pretrain::run(&arguments),
         Command::Tasks(arguments) => tasks::run(&arguments),
         Command::Explain(arguments) => explain::run(&arguments),
+        Command::Compare(arguments) => compare::run(&arguments),
         Command::Export(arguments) => export::run(&arguments),
         Command::MetaTest(arguments) => meta_test::run(&arguments),
         Command::MetaTrain(arguments) => meta_train::run(&arguments),

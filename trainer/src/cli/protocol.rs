@@ -43,7 +43,7 @@ pub struct Arguments {
 
 /// Methods by their names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-enum MethodName {
+pub(super) enum MethodName {
     /// No adaptation.
     Before,
     /// The most similar support picture's caption.
@@ -63,7 +63,7 @@ enum MethodName {
 }
 
 impl MethodName {
-    fn methods(self) -> Vec<Method> {
+    pub(super) fn methods(self) -> Vec<Method> {
         let memory =
             |temperature, share, picture| Method::Memory(MemoryBlend { share, temperature, picture });
         match self {
@@ -103,13 +103,7 @@ pub fn run(
     let file = arguments.tasks.as_deref().context("--tasks is needed")?;
     let corpus = corpus::read(data, format)?;
     let tasks = TaskFile::read(file)?;
-    let used: HashSet<&str> = tasks
-        .tasks
-        .iter()
-        .flat_map(|task| task.support.iter().chain(&task.query))
-        .map(|sample| sample.picture.as_str())
-        .collect();
-    let pictures: Vec<&Picture> = corpus.pictures.iter().filter(|p| used.contains(p.name.as_str())).collect();
+    let pictures = pictures_of(&tasks, &corpus);
     let pool = Pool::new(pictures.iter().map(|&picture| TaskPicture::from(picture)));
     let resolved = tasks.resolve(&pool)?;
     let others = ordinary(arguments)?;
@@ -133,6 +127,7 @@ pub fn run(
         tasks: &resolved,
         ordinary: &ordinary,
         ordinary_tasks: arguments.ordinary_tasks,
+        inner_loop: None,
     };
     let methods: Vec<Method> = arguments.methods.iter().flat_map(|name| name.methods()).collect();
     let bar = ProgressBar::new((methods.len() * resolved.len()) as u64).with_style(bar_style("trials"));
@@ -154,6 +149,13 @@ pub fn run(
         std::fs::write(path, page).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+/// The pictures of a corpus that tasks use.
+pub(super) fn pictures_of<'a>(tasks: &TaskFile, corpus: &'a Corpus) -> Vec<&'a Picture> {
+    let samples = tasks.tasks.iter().flat_map(|task| task.support.iter().chain(&task.query));
+    let used: HashSet<&str> = samples.map(|sample| sample.picture.as_str()).collect();
+    corpus.pictures.iter().filter(|picture| used.contains(picture.name.as_str())).collect()
 }
 
 fn ordinary(arguments: &Arguments) -> anyhow::Result<Corpus> {

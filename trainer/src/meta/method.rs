@@ -10,6 +10,8 @@ use super::Body;
 use super::body::Length;
 use super::episode::Episode;
 use super::gallery::{Gallery, most_probable};
+use super::outer::Learned;
+use super::places::support;
 use crate::vocabulary::END;
 
 /// A way to adapt.
@@ -83,6 +85,8 @@ pub struct Trial<'a> {
     pub initialization: &'a Initialization<f32>,
     /// What it knows.
     pub words: &'a [String],
+    /// An inner loop in the place of the schedule's.
+    pub inner_loop: Option<&'a Learned>,
 }
 
 impl Trial<'_> {
@@ -172,6 +176,25 @@ impl Trial<'_> {
         pictures.iter().map(of).collect()
     }
 
+    fn adapt(
+        &self,
+        initialization: &Initialization<f32>,
+        episode: &Episode,
+    ) -> anyhow::Result<Calibrated<f32, Head<f32>>> {
+        let calibrate = |initialization: &Initialization<f32>| {
+            initialization.calibrate(&episode.support, episode.new_words.len()).finish()
+        };
+        let Some(inner_loop) = self.inner_loop else { return Ok(calibrate(initialization)) };
+        let mut still = initialization.clone();
+        still.schedule.steps = 0;
+        let calibrated = calibrate(&still);
+        if initialization.schedule.steps == 0 || !calibrated.familiarity.is_place() {
+            return Ok(calibrate(initialization));
+        }
+        let head = inner_loop.adapted(&support(&still, episode, &calibrated.familiarity)?)?;
+        Ok(Calibrated { head, ..calibrated })
+    }
+
     fn calibrated(
         &self,
         initialization: &Initialization<f32>,
@@ -179,7 +202,7 @@ impl Trial<'_> {
         pictures: &[usize],
         change: impl Fn(&mut Gate<f32>),
     ) -> anyhow::Result<Vec<String>> {
-        let calibrated = initialization.calibrate(&episode.support, episode.new_words.len()).finish();
+        let calibrated = self.adapt(initialization, episode)?;
         let mut gates = self.gates(initialization, &calibrated, pictures);
         gates.iter_mut().for_each(change);
         self.speak(pictures, &episode.new_words, |z, places, already| {

@@ -29,20 +29,29 @@ pub enum Algorithm {
     Maml,
     /// First order (Finn et al. 2017, section 5.2).
     Fomaml,
+    /// MAML with a step size for every parameter (Li et al. 2017), as a factor on those of steps and layers. No device takes
+    /// them: this is for comparing.
+    MetaSgd,
     /// The mean of the adapted parameters (Nichol et al. 2018, algorithm 1).
     Reptile,
 }
 
-/// One task, ready for the outer loop.
-pub struct Lesson {
-    /// z of the support `[tokens, feature]`.
-    pub support: Array2<f32>,
-    /// Words of the support.
-    pub support_targets: Vec<usize>,
-    /// How much each token of the support counts; sums to one.
-    pub support_weights: Array1<f32>,
+/// What the inner loop adapts to.
+pub struct Support {
+    /// z `[tokens, feature]`.
+    pub z: Array2<f32>,
+    /// The word of each token.
+    pub targets: Vec<usize>,
+    /// How much each token counts; sums to one.
+    pub weights: Array1<f32>,
     /// m `[new words, words]`.
     pub mixtures: Array2<f32>,
+}
+
+/// One task, ready for the outer loop.
+pub struct Lesson {
+    /// What is adapted to.
+    pub support: Support,
     /// z of the query.
     pub query: Array2<f32>,
     /// Words of the query; those that have no row are left out by whoever makes the lesson.
@@ -60,8 +69,12 @@ pub struct Learned {
     moves: Tensor,
     /// log damping of the second layer.
     damping: Option<Var>,
+    /// log of each parameter's own factor on the step sizes, for Meta-SGD.
+    factors: Option<[Var; 2]>,
     optimisers: [AdamW; 2],
     reference: Head,
+    /// What the rows of new words have more than those that they are mixed from `[1, hidden + 1]`.
+    offset: Tensor,
     blend: MemoryBlend,
     pools: Vec<ThreadPool>,
 }
@@ -76,7 +89,11 @@ impl Learned {
     ///
     /// # Errors
     /// When the device refuses an allocation.
-    pub fn new(head: &adaptation::Head<f32>, schedule: &InnerLoop) -> anyhow::Result<Self> {
+    pub fn new(
+        head: &adaptation::Head<f32>,
+        schedule: &InnerLoop,
+        algorithm: Algorithm,
+    ) -> anyhow::Result<Self> {
         let start = tensors(head)?;
         let vars = [Var::from_tensor(&start.first)?, Var::from_tensor(&start.second)?];
         let log = |x: f64| x.max(1e-6).ln() as f32;
@@ -89,11 +106,22 @@ impl Learned {
             Some(damping) => Some(Var::from_tensor(&Tensor::new(log(damping), &Device::Cpu)?)?),
             None => None,
         };
+        let factors = match algorithm {
+            Algorithm::MetaSgd => Some([
+                Var::from_tensor(&start.first.zeros_like()?)?,
+                Var::from_tensor(&start.second.zeros_like()?)?,
+            ]),
+            Algorithm::Maml | Algorithm::Fomaml | Algorithm::Reptile => None,
+        };
+        let hidden = start.second.dim(1)? - 1;
+        let mut offset = vec![0.0; hidden];
+        offset.push(schedule.new_words.offset as f32);
+        let offset = Tensor::from_vec(offset, (1, hidden + 1), &Device::Cpu)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let pools = (0..cores)
             .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
             .collect::<std::result::Result<_, _>>()?;
-        let numbers = std::iter::once(&alpha).chain(&damping);
+        let numbers = std::iter::once(&alpha).chain(&damping).chain(factors.iter().flatten());
         let optimisers = [AdamW::new(vars.iter())?, AdamW::new(numbers)?];
         Ok(Self {
             optimisers,
@@ -101,7 +129,9 @@ impl Learned {
             alpha,
             moves,
             damping,
+            factors,
             reference: Head { first: start.first, second: start.second },
+            offset,
             blend: schedule.memory,
             pools,
         })
@@ -111,35 +141,47 @@ impl Learned {
         Head { first: self.head[0].as_tensor().clone(), second: self.head[1].as_tensor().clone() }
     }
 
-    fn sizes(&self) -> Result<StepSizes> {
+    /// The sizes for a head with a row for each of `mixtures` `[new words, words]`, whose factors are mixed as its rows are.
+    fn sizes(&self, mixtures: &Tensor) -> Result<StepSizes> {
         let alpha = (self.alpha.exp()? * &self.moves)?;
+        let factors = match &self.factors {
+            None => None,
+            Some([first, second]) => {
+                let rows = mixtures.matmul(second)?;
+                Some([first.exp()?, Tensor::cat(&[second.as_tensor(), &rows], 0)?.exp()?])
+            }
+        };
         let alpha = (0..alpha.dim(0)?)
             .map(|step| {
                 let row = alpha.get(step)?;
-                Ok([row.get(0)?, row.get(1)?])
+                let of = |layer: usize| match &factors {
+                    None => row.get(layer),
+                    Some(factors) => factors[layer].broadcast_mul(&row.get(layer)?),
+                };
+                Ok([of(0)?, of(1)?])
             })
             .collect::<Result<_>>()?;
         let damping = self.damping.as_ref().map(|damping| damping.exp()).transpose()?;
         Ok(StepSizes { alpha, damping })
     }
 
+    /// The head after the inner loop, with a row for each new word.
+    fn adapt(&self, support: &Support, order: Order) -> Result<Head> {
+        let start = self.start();
+        let mixtures = tensor(&support.mixtures)?;
+        let rows = mixtures.matmul(&start.second)?.broadcast_add(&self.offset)?;
+        let start = Head { first: start.first, second: Tensor::cat(&[&start.second, &rows], 0)? };
+        let tokens = Tokens {
+            z: with_constant(&tensor(&support.z)?)?,
+            targets: one_hot(&support.targets, start.second.dim(0)?)?,
+            weights: Tensor::from_vec(support.weights.to_vec(), (support.weights.len(), 1), &Device::Cpu)?,
+        };
+        start.adapt(&tokens, &self.sizes(&mixtures)?, order)
+    }
+
     /// The query's loss of one lesson, and the adapted head.
     fn loss(&self, lesson: &Lesson, order: Order) -> Result<(Tensor, Head)> {
-        let start = self.start();
-        let mixtures = tensor(&lesson.mixtures)?;
-        let rows = mixtures.matmul(&start.second)?;
-        let start = Head { first: start.first, second: Tensor::cat(&[&start.second, &rows], 0)? };
-        let words = start.second.dim(0)?;
-        let support = Tokens {
-            z: with_constant(&tensor(&lesson.support)?)?,
-            targets: one_hot(&lesson.support_targets, words)?,
-            weights: Tensor::from_vec(
-                lesson.support_weights.to_vec(),
-                (lesson.support_weights.len(), 1),
-                &Device::Cpu,
-            )?,
-        };
-        let adapted = start.adapt(&support, &self.sizes()?, order)?;
+        let adapted = self.adapt(&lesson.support, order)?;
         let count = lesson.query_targets.len();
         let log_p = log_softmax(&adapted.logits(&with_constant(&tensor(&lesson.query)?)?)?)?;
         let targets: Vec<u32> = lesson.query_targets.iter().map(|&word| word as u32).collect();
@@ -226,12 +268,14 @@ impl Learned {
             rates.map(|learning_rate| Rates { learning_rate, weight_decay: 0.0, clip: 1.0, average: 0.0 });
         let numbers = gradients.split_off(2);
         self.optimisers[0].step(self.head.iter(), &gradients, rates[0])?;
-        self.optimisers[1].step(std::iter::once(&self.alpha).chain(&self.damping), &numbers, rates[1])?;
+        let own = std::iter::once(&self.alpha).chain(&self.damping).chain(self.factors.iter().flatten());
+        self.optimisers[1].step(own, &numbers, rates[1])?;
         Ok(loss)
     }
 
     fn variables(&self) -> impl Iterator<Item = &Var> {
-        self.head.iter().chain(std::iter::once(&self.alpha)).chain(&self.damping)
+        let numbers = std::iter::once(&self.alpha).chain(&self.damping);
+        self.head.iter().chain(numbers).chain(self.factors.iter().flatten())
     }
 
     /// The gradient of the divergence from the pre-trained head on ordinary captions.
@@ -299,7 +343,19 @@ impl Learned {
     }
 
     fn named(&self) -> impl Iterator<Item = (String, &Var)> {
-        ["head.first", "head.second", "alpha", "damping"].into_iter().map(str::to_owned).zip(self.variables())
+        let damping = self.damping.is_some().then_some("damping");
+        let names = ["head.first", "head.second", "alpha"].into_iter().chain(damping);
+        names.chain(["factors.first", "factors.second"]).map(str::to_owned).zip(self.variables())
+    }
+
+    /// The head after the inner loop, also with factors that no schedule can hold.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn adapted(&self, support: &Support) -> anyhow::Result<adaptation::Head<f32>> {
+        let Head { first, second } = self.adapt(support, Order::First)?;
+        let ((weight_1, bias_1), (weight_2, bias_2)) = (split(&first)?, split(&second)?);
+        Ok(adaptation::Head { weight_1, bias_1, weight_2, bias_2 })
     }
 
     /// The head and the schedule as they are now.
@@ -307,12 +363,6 @@ impl Learned {
     /// # Errors
     /// When a tensor cannot be read.
     pub fn finish(&self, schedule: &InnerLoop) -> anyhow::Result<(adaptation::Head<f32>, InnerLoop)> {
-        let split = |var: &Var| -> anyhow::Result<(Array2<f32>, Array1<f32>)> {
-            let (rows, columns) = var.dims2()?;
-            let all = Array2::from_shape_vec((rows, columns), var.flatten_all()?.to_vec1()?)?;
-            let last = columns - 1;
-            Ok((all.slice(ndarray::s![.., ..last]).to_owned(), all.column(last).to_owned()))
-        };
         let ((weight_1, bias_1), (weight_2, bias_2)) = (split(&self.head[0])?, split(&self.head[1])?);
         let alpha: Vec<f32> = (self.alpha.exp()? * &self.moves)?.flatten_all()?.to_vec1()?;
         let damping = match &self.damping {
@@ -326,6 +376,14 @@ impl Learned {
         };
         Ok((adaptation::Head { weight_1, bias_1, weight_2, bias_2 }, schedule))
     }
+}
+
+/// A layer's weights and biases.
+fn split(layer: &Tensor) -> anyhow::Result<(Array2<f32>, Array1<f32>)> {
+    let (rows, columns) = layer.dims2()?;
+    let all = Array2::from_shape_vec((rows, columns), layer.flatten_all()?.to_vec1()?)?;
+    let last = columns - 1;
+    Ok((all.slice(ndarray::s![.., ..last]).to_owned(), all.column(last).to_owned()))
 }
 
 fn tensors(head: &adaptation::Head<f32>) -> Result<Head> {
@@ -359,7 +417,7 @@ mod tests {
         Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j * 17) as f32 * 0.7 + seed).sin())
     }
 
-    fn learned() -> Learned {
+    fn learned(algorithm: Algorithm) -> Learned {
         let head = adaptation::Head {
             weight_1: numbers(4, 5, 0.0),
             bias_1: Array1::zeros(4),
@@ -374,15 +432,17 @@ mod tests {
             memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
             familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
         };
-        Learned::new(&head, &schedule).unwrap()
+        Learned::new(&head, &schedule, algorithm).unwrap()
     }
 
     fn lessons() -> Vec<Lesson> {
         let lesson = |seed: f32| Lesson {
-            support: numbers(3, 5, seed),
-            support_targets: vec![1, 6, 2],
-            support_weights: Array1::from_vec(vec![0.25, 0.5, 0.25]),
-            mixtures: Array2::from_elem((1, 6), 1.0 / 6.0),
+            support: Support {
+                z: numbers(3, 5, seed),
+                targets: vec![1, 6, 2],
+                weights: Array1::from_vec(vec![0.25, 0.5, 0.25]),
+                mixtures: Array2::from_elem((1, 6), 1.0 / 6.0),
+            },
             query: numbers(4, 5, seed + 0.1),
             query_targets: vec![1, 6, 2, 0],
             recalled: Array1::from_vec(vec![0.5, 0.5, 0.1, 0.0]),
@@ -394,15 +454,42 @@ mod tests {
 
     #[test]
     fn every_algorithm_lowers_the_query_loss_and_a_resting_layer_rests() {
-        for algorithm in [Algorithm::Maml, Algorithm::Fomaml, Algorithm::Reptile] {
-            let mut learned = learned();
+        for algorithm in [Algorithm::Maml, Algorithm::Fomaml, Algorithm::MetaSgd, Algorithm::Reptile] {
+            let mut learned = learned(algorithm);
             let ordinary = numbers(8, 5, 9.0);
             let losses: Vec<f64> =
                 (0..30).map(|_| learned.step(&lessons(), &ordinary, algorithm, RATES).unwrap()).collect();
             assert!(losses[29] < losses[0] - 0.05, "{algorithm:?}: {losses:?}");
-            let sizes = learned.sizes().unwrap();
-            assert_eq!(sizes.alpha[1][0].to_scalar::<f32>().unwrap(), 0.0);
+            let sizes = learned.sizes(&tensor(&lessons()[0].support.mixtures).unwrap()).unwrap();
+            let resting: Vec<f32> = sizes.alpha[1][0].flatten_all().unwrap().to_vec1().unwrap();
+            assert!(resting.iter().all(|alpha| *alpha == 0.0), "{algorithm:?}");
         }
+    }
+
+    #[test]
+    fn meta_sgd_learns_a_size_for_each_parameter_and_begins_as_maml() {
+        let (mut maml, mut sgd) = (learned(Algorithm::Maml), learned(Algorithm::MetaSgd));
+        let (lessons, ordinary) = (lessons(), numbers(8, 5, 9.0));
+        let of = |learned: &Learned| learned.adapted(&lessons[0].support).unwrap();
+        assert_eq!(of(&maml), of(&sgd));
+        // The sizes alone learn.
+        for _ in 0..30 {
+            let step = |learned: &mut Learned, algorithm| {
+                learned.step(&lessons, &ordinary, algorithm, [0.0, 1e-1]).unwrap()
+            };
+            step(&mut maml, Algorithm::Maml);
+            step(&mut sgd, Algorithm::MetaSgd);
+        }
+        let loss = |learned: &Learned| {
+            let of = |lesson| learned.loss(lesson, Order::First).unwrap().0.to_scalar::<f32>().unwrap();
+            lessons.iter().map(of).sum::<f32>()
+        };
+        assert!(loss(&sgd) < loss(&maml), "{} and {}", loss(&sgd), loss(&maml));
+        let alpha = sgd.sizes(&tensor(&lessons[0].support.mixtures).unwrap()).unwrap().alpha;
+        assert_eq!(alpha[0].each_ref().map(|size| size.dims().to_vec()), [vec![4, 6], vec![7, 5]]);
+        let sizes: Vec<f32> = alpha[0][1].flatten_all().unwrap().to_vec1().unwrap();
+        let (least, most) = sizes.iter().fold((f32::MAX, 0.0_f32), |(a, b), &x| (a.min(x), b.max(x)));
+        assert!(most > 1.5 * least, "{least} to {most}");
     }
 
     #[test]
@@ -410,16 +497,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outer.safetensors");
         let ordinary = numbers(8, 5, 9.0);
-        let mut whole = learned();
-        let mut losses: Vec<f64> =
-            (0..3).map(|_| whole.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap()).collect();
-        whole.save(&path, &losses).unwrap();
-        let mut resumed = learned();
-        assert_eq!(resumed.load(&path).unwrap(), losses);
-        for _ in 0..3 {
-            losses.push(whole.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap());
-            let again = resumed.step(&lessons(), &ordinary, Algorithm::Maml, RATES).unwrap();
-            assert_eq!(again, losses[losses.len() - 1]);
+        for algorithm in [Algorithm::Maml, Algorithm::MetaSgd] {
+            let mut whole = learned(algorithm);
+            let mut losses: Vec<f64> =
+                (0..3).map(|_| whole.step(&lessons(), &ordinary, algorithm, RATES).unwrap()).collect();
+            whole.save(&path, &losses).unwrap();
+            let mut resumed = learned(algorithm);
+            assert_eq!(resumed.load(&path).unwrap(), losses);
+            for _ in 0..3 {
+                losses.push(whole.step(&lessons(), &ordinary, algorithm, RATES).unwrap());
+                let again = resumed.step(&lessons(), &ordinary, algorithm, RATES).unwrap();
+                assert_eq!(again, losses[losses.len() - 1]);
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use indicatif::ProgressBar;
-use metalens::adaptation::Initialization;
+use metalens::adaptation::{Familiarity, Initialization};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -16,7 +16,7 @@ use super::config::MetaConfig;
 use super::episode::{Episode, episode};
 use super::evidence::{learn_place, nearness};
 use super::gallery::Gallery;
-use super::outer::{Learned, Lesson};
+use super::outer::{Learned, Lesson, Support};
 use super::{Body, Encodings};
 use crate::features::Features;
 use crate::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, TaskOptions, TaskPicture};
@@ -51,11 +51,12 @@ pub(super) struct Places<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// Learns where places begin, then the head and the inner loop's numbers. Returns the mean query loss of each outer step.
+/// Learns where places begin, then the head and the inner loop's numbers. Returns the mean query loss of each outer step, and
+/// what the outer loop learned.
 pub(super) fn learn_places(
     places: &Places,
     initialization: &mut Initialization<f32>,
-) -> anyhow::Result<Vec<f64>> {
+) -> anyhow::Result<(Vec<f64>, Learned)> {
     let Places { body, config, features: places, ordinary, known, saved, stop } = *places;
     let index = places.index();
     let usable: Vec<usize> = (0..index.pictures.len()).filter(|&place| places.usable(place)).collect();
@@ -113,7 +114,7 @@ pub(super) fn learn_places(
     let ordinary_z: Vec<ArrayView2<f32>> =
         ordinary.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
     let ordinary_z = concatenate(Axis(0), &ordinary_z)?;
-    let mut learned = Learned::new(&initialization.head, &initialization.schedule)?;
+    let mut learned = Learned::new(&initialization.head, &initialization.schedule, config.outer.algorithm)?;
     let mut losses = if saved.exists() { learned.load(saved)? } else { Vec::new() };
     let outer = config.outer;
     let bar = ProgressBar::new(outer.iterations as u64).with_style(crate::parallel::bar_style("outer steps"));
@@ -157,12 +158,35 @@ pub(super) fn learn_places(
     if outer.iterations > 0 {
         (initialization.head, initialization.schedule) = learned.finish(&initialization.schedule)?;
     }
-    Ok(losses)
+    Ok((losses, learned))
 }
 
 const SAVED_EVERY: usize = 25;
 /// Episodes from which the place's slope and threshold are learned.
 const PLACES: usize = 12;
+
+/// What the inner loop adapts to in an episode, which was calibrated without a step.
+pub(super) fn support(
+    initialization: &Initialization<f32>,
+    episode: &Episode,
+    familiarity: &Familiarity<f32>,
+) -> anyhow::Result<Support> {
+    let known = initialization.head.words();
+    let captions = || episode.support.iter().flat_map(|shown| &shown.captions);
+    let z: Vec<ArrayView2<f32>> = captions().map(|caption| caption.z.view()).collect();
+    let targets: Vec<usize> = captions().flat_map(|caption| caption.targets.iter().copied()).collect();
+    let weight = initialization.schedule.new_words.weight as f32;
+    let weights: Array1<f32> =
+        targets.iter().map(|&target| if target < known { 1.0 } else { weight }).collect();
+    let total = weights.sum();
+    let mixtures: Vec<_> =
+        familiarity.words.iter().map(|word| word.mixture.view().insert_axis(Axis(0))).collect();
+    let mixtures = match mixtures.as_slice() {
+        [] => Array2::zeros((0, known)),
+        rows => concatenate(Axis(0), rows)?,
+    };
+    Ok(Support { z: concatenate(Axis(0), &z)?, targets, weights: weights / total, mixtures })
+}
 
 fn lesson(
     body: &Body,
@@ -172,22 +196,6 @@ fn lesson(
     rng: &mut ChaCha8Rng,
 ) -> anyhow::Result<Lesson> {
     let calibrated = initialization.calibrate(&episode.support, episode.new_words.len());
-    let known = initialization.head.words();
-    let captions = || episode.support.iter().flat_map(|shown| &shown.captions);
-    let support: Vec<ArrayView2<f32>> = captions().map(|caption| caption.z.view()).collect();
-    let support_targets: Vec<usize> =
-        captions().flat_map(|caption| caption.targets.iter().copied()).collect();
-    let weight = initialization.schedule.new_words.weight as f32;
-    let support_weights: Array1<f32> =
-        support_targets.iter().map(|&target| if target < known { 1.0 } else { weight }).collect();
-    let total = support_weights.sum();
-    let mixtures = calibrated.familiarity.words.iter().map(|word| word.mixture.view().insert_axis(Axis(0)));
-    let mixtures: Vec<_> = mixtures.collect();
-    let mixtures = match mixtures.as_slice() {
-        [] => Array2::zeros((0, known)),
-        rows => concatenate(Axis(0), rows)?,
-    };
-
     let chosen = sample(rng, episode.query.len(), PICTURES.min(episode.query.len())).into_vec();
     let asked: Vec<(usize, Vec<u32>)> = chosen
         .iter()
@@ -219,10 +227,7 @@ fn lesson(
     }
     let query: Vec<ArrayView2<f32>> = query.iter().map(|row| row.view()).collect();
     Ok(Lesson {
-        support: concatenate(Axis(0), &support)?,
-        support_targets,
-        support_weights: support_weights / total,
-        mixtures,
+        support: support(initialization, episode, &calibrated.familiarity)?,
         query: concatenate(Axis(0), &query)?,
         query_targets,
         recalled: recalled.into(),

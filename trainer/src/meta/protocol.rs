@@ -11,6 +11,7 @@ use super::episode::{Episode, episode, known_words};
 use super::evidence::Separation;
 use super::gallery::Gallery;
 use super::method::{Method, Trial};
+use super::outer::Learned;
 use crate::score::{self, Sample};
 use crate::tasks::{Group, Pool, Subject, Task};
 
@@ -50,6 +51,8 @@ pub struct Protocol<'a> {
     pub ordinary: &'a [(usize, Vec<String>)],
     /// Tasks after which ordinary pictures are captioned.
     pub ordinary_tasks: usize,
+    /// An inner loop in the place of the schedule's.
+    pub inner_loop: Option<&'a Learned>,
 }
 
 impl Reached {
@@ -80,7 +83,13 @@ impl Protocol<'_> {
         let words: Vec<String> = (0..initialization.head.words() as u32)
             .map(|id| vocabulary.word(metalens_models::TokenId(id)).unwrap_or_default().to_owned())
             .collect();
-        let trial = Trial { body: self.body, gallery: self.gallery, initialization, words: &words };
+        let trial = Trial {
+            body: self.body,
+            gallery: self.gallery,
+            initialization,
+            words: &words,
+            inner_loop: self.inner_loop,
+        };
         let before = if self.ordinary.is_empty() { None } else { Some(self.before(&trial)?) };
         let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
         for (place, task) in self.tasks.iter().enumerate() {

@@ -14,6 +14,7 @@ use super::config::{EvidenceConfig, MetaConfig};
 use super::episode::known_words;
 use super::evidence::{Ground, Separation, learn_evidence};
 use super::gallery::Gallery;
+use super::outer::Learned;
 use super::places::{Places, learn_places};
 use super::references::{references, to_file};
 use crate::corpus::Split;
@@ -32,6 +33,8 @@ pub struct MetaTrained {
     pub separation: Option<[Separation; 2]>,
     /// Mean query loss of each outer step.
     pub losses: Vec<f64>,
+    /// What the outer loop learned, with what a schedule cannot hold.
+    pub outer: Option<Learned>,
 }
 
 /// The outer loop's state, in the run's folder.
@@ -83,10 +86,10 @@ pub fn meta_train(
         initialization.schedule.familiarity = settings;
         separation = Some(reached);
     }
-    let mut losses = Vec::new();
+    let (mut losses, mut outer) = (Vec::new(), None);
     if let Some(folder) = &config.places {
         let places = Features::open(folder)?;
-        losses = learn_places(
+        let (all, learned) = learn_places(
             &Places {
                 body,
                 config,
@@ -98,6 +101,7 @@ pub fn meta_train(
             },
             &mut initialization,
         )?;
+        (losses, outer) = (all, Some(learned));
     }
     Ok(MetaTrained {
         head: initialization.head,
@@ -105,6 +109,7 @@ pub fn meta_train(
         references: file,
         separation,
         losses,
+        outer,
     })
 }
 

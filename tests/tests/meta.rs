@@ -1,0 +1,165 @@
+//! Meta-training on drawn places, with every algorithm.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::{BTreeSet, HashSet};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+
+use metalens::adaptation::Initialization;
+use metalens_tests::bundles::Bundles;
+use metalens_tests::{drawing, meta, tiny};
+use metalens_trainer::corpus::{self, Corpus, Format};
+use metalens_trainer::features::{self, PrepareOptions};
+use metalens_trainer::meta::{
+    Algorithm, Body, DetectorConfig, Gallery, Learned, MetaConfig, MetaTrained, Method, OuterConfig,
+    Protocol, Reached, known_words, meta_train,
+};
+use metalens_trainer::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, Task, TaskOptions, TaskPicture};
+use tempfile::TempDir;
+
+/// Pictures of a scene: enough for the support and the queries of a task.
+const PICTURES: u32 = 25;
+const SCENES: [(&str, usize); 4] = [("harbour", 0), ("orchard", 1), ("quarry", 2), ("meadow", 3)];
+
+/// A bundle, the folder that its body learned from, and a corpus of places.
+struct Ground {
+    folder: TempDir,
+    body: Body,
+}
+
+impl Ground {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let bundles = Bundles::make(&folder.path().join("bundles")).unwrap();
+        let ground = Self { body: Body::open(&bundles.places).unwrap(), folder };
+        ground.draw_places();
+        ground
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn draw_places(&self) {
+        let corpus = self.path("places");
+        std::fs::create_dir_all(corpus.join("images")).unwrap();
+        let mut images = Vec::new();
+        for (scene, kind) in SCENES {
+            for place in 0..PICTURES {
+                let name = format!("{scene}-{place}.png");
+                // Unlike any picture that the bundle carries to compare with.
+                let mut picture = drawing::picture(kind, place);
+                image::imageops::invert(&mut picture);
+                picture.save(corpus.join("images").join(&name)).unwrap();
+                let raw = format!("a {scene} seen from above");
+                images.push(serde_json::json!({
+                    "filename": name, "split": "train", "scene": scene, "sentences": [{ "raw": raw }],
+                }));
+            }
+        }
+        let text = serde_json::json!({ "images": images }).to_string();
+        std::fs::write(corpus.join("dataset.json"), text).unwrap();
+        let (trunk, shape) = tiny::trunk();
+        let path = self.path("trunk.onnx");
+        std::fs::write(&path, trunk).unwrap();
+        let out = self.path("prepared");
+        let options = PrepareOptions { trunk: path, shape, out, mirrored: false, crops: 0, threads: 2 };
+        features::prepare(&self.corpus(), &options, &AtomicBool::new(false)).unwrap();
+    }
+
+    fn corpus(&self) -> Corpus {
+        corpus::read(&self.path("places"), Format::Karpathy).unwrap()
+    }
+
+    fn train(&self, algorithm: Algorithm, iterations: usize) -> MetaTrained {
+        let config = MetaConfig {
+            seed: 0,
+            things: self.path("bundles/data"),
+            unseen: Some(self.path("bundles/run/held-out.txt")),
+            places: Some(self.path("prepared")),
+            test_scenes: Vec::new(),
+            ordinary: 20,
+            detectors: DetectorConfig { epochs: 1, ..DetectorConfig::default() },
+            evidence: None,
+            outer: OuterConfig { algorithm, iterations, meta_batch: 2, head_rate: 1e-3, number_rate: 1e-1 },
+            inner_loop: Some(metalens_models::InnerLoop {
+                alpha: vec![[0.1, 0.5], [0.0, 0.5]],
+                steps: 2,
+                ..meta::schedule()
+            }),
+        };
+        let run = self.path(&format!("run-{algorithm:?}-{iterations}"));
+        std::fs::create_dir(&run).unwrap();
+        meta_train(&self.body, &config, &run, &AtomicBool::new(false)).unwrap()
+    }
+
+    /// What calibration reaches on tasks of all places.
+    fn reached(&self, trained: &MetaTrained, inner_loop: Option<&Learned>) -> Reached {
+        let own = Initialization::of_bundle(self.body.bundle()).unwrap();
+        let mut schedule = trained.schedule.clone();
+        // Whatever it is near to is a place.
+        (schedule.familiarity.slope, schedule.familiarity.threshold) = (4.0, -2.0);
+        let initialization = Initialization { head: trained.head.clone(), schedule, ..own };
+        let corpus = self.corpus();
+        let pool = Pool::new(corpus.pictures.iter().map(TaskPicture::from));
+        let known: HashSet<String> = known_words(self.body.vocabulary());
+        let number = |n| NonZeroUsize::new(n).unwrap();
+        let options = TaskOptions {
+            kind: Kind::NewDomain { scenes: number(1), shots: number(10) },
+            split: MetaSplit::Train,
+            partition: Partition {
+                subjects: "1,0,0".parse().unwrap(),
+                held_out: BTreeSet::new(),
+                ..Partition::default()
+            },
+            seed: 1,
+            known,
+        };
+        let sampler = Sampler::new(&pool, options).unwrap();
+        let tasks: Vec<Task> = (0..4).map(|number| sampler.task(number)).collect();
+        let files: Vec<PathBuf> = corpus.pictures.iter().map(|picture| picture.path.clone()).collect();
+        let encodings = self.body.encode(&files, &AtomicBool::new(false)).unwrap();
+        let gallery = Gallery::new(&self.body, &initialization.head, encodings).unwrap();
+        let protocol = Protocol {
+            body: &self.body,
+            gallery: &gallery,
+            pool: &pool,
+            tasks: &tasks,
+            ordinary: &[],
+            ordinary_tasks: 0,
+            inner_loop,
+        };
+        protocol.run(&initialization, &[Method::Calibrated], || Ok(())).unwrap().remove(0)
+    }
+}
+
+#[test]
+fn every_algorithm_learns_from_places() {
+    let ground = Ground::new();
+    let start = Initialization::of_bundle(ground.body.bundle()).unwrap().head;
+    for algorithm in [Algorithm::Maml, Algorithm::Fomaml, Algorithm::MetaSgd, Algorithm::Reptile] {
+        let trained = ground.train(algorithm, 12);
+        let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+        assert!(
+            mean(&trained.losses[9..]) < mean(&trained.losses[..3]),
+            "{algorithm:?}: {:?}",
+            trained.losses
+        );
+        assert_ne!(trained.head, start, "{algorithm:?}");
+        assert_eq!(trained.schedule.alpha[1][0], 0.0, "{algorithm:?}: a layer that rests goes on resting");
+    }
+}
+
+#[test]
+fn an_inner_loop_of_the_trainer_adapts_as_the_device_does_and_meta_sgd_otherwise() {
+    let ground = Ground::new();
+    let maml = ground.train(Algorithm::Maml, 6);
+    let device = ground.reached(&maml, None);
+    let trainer = ground.reached(&maml, maml.outer.as_ref());
+    assert_eq!(device.examples, trainer.examples);
+    let names = |caption: &String| SCENES.iter().any(|(scene, _)| caption.contains(scene));
+    assert!(device.examples.iter().flatten().all(names), "{device:?}");
+    let sgd = ground.train(Algorithm::MetaSgd, 6);
+    assert!(ground.reached(&sgd, sgd.outer.as_ref()).figures["cider"].mean.is_finite());
+}
