@@ -3,19 +3,23 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
-use metalens::adaptation::Initialization;
+use candle_core::{Device, Tensor, Var};
+use metalens::adaptation::{self, Initialization};
+use metalens_models::Bundle;
 use metalens_tests::bundles::Bundles;
-use metalens_tests::{drawing, meta, tiny};
+use metalens_tests::meta::schedule;
+use metalens_tests::{drawing, tiny};
 use metalens_trainer::corpus::{self, Corpus, Format};
 use metalens_trainer::features::{self, PrepareOptions};
 use metalens_trainer::meta::{
-    Algorithm, Body, DetectorConfig, Gallery, Learned, MetaConfig, MetaTrained, Method, OuterConfig,
+    self, Algorithm, Body, DetectorConfig, Gallery, Learned, MetaConfig, MetaTrained, Method, OuterConfig,
     Protocol, Reached, known_words, meta_train,
 };
 use metalens_trainer::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, Task, TaskOptions, TaskPicture};
+use ndarray::{Array1, Array2, Axis, concatenate};
 use tempfile::TempDir;
 
 /// Pictures of a scene: enough for the support and the queries of a task.
@@ -86,7 +90,7 @@ impl Ground {
             inner_loop: Some(metalens_models::InnerLoop {
                 alpha: vec![[0.1, 0.5], [0.0, 0.5]],
                 steps: 2,
-                ..meta::schedule()
+                ..schedule()
             }),
         };
         let run = self.path(&format!("run-{algorithm:?}-{iterations}"));
@@ -148,6 +152,52 @@ fn every_algorithm_learns_from_places() {
         );
         assert_ne!(trained.head, start, "{algorithm:?}");
         assert_eq!(trained.schedule.alpha[1][0], 0.0, "{algorithm:?}: a layer that rests goes on resting");
+    }
+}
+
+/// Of the committed head, in f32, on inputs as large as the decoder's.
+#[test]
+fn the_devices_gradient_is_that_of_the_trainers_automatic_differentiation() {
+    let bundle =
+        Bundle::open(Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0").as_path());
+    let device = adaptation::Head::<f32>::of_bundle(&bundle.unwrap()).unwrap();
+    let (tokens, words) = (12, device.words());
+    let z = Array2::from_shape_fn((tokens, device.weight_1.ncols()), |(i, j)| {
+        ((i * 31 + j * 17) as f32 * 0.7).sin() * 0.8
+    });
+    let targets: Vec<usize> = (0..tokens).map(|n| 5 + n * 211 % (words - 5)).collect();
+    let weights = Array1::from_shape_fn(tokens, |n| (n + 1) as f32 / 78.0);
+
+    let column = |x: &Array1<f32>| x.view().insert_axis(Axis(1)).to_owned();
+    let with_last =
+        |x: &Array2<f32>, last: &Array2<f32>| concatenate(Axis(1), &[x.view(), last.view()]).unwrap();
+    let tensor = |x: &Array2<f32>| {
+        Tensor::from_vec(x.iter().copied().collect::<Vec<_>>(), x.dim(), &Device::Cpu).unwrap()
+    };
+    let first = Var::from_tensor(&tensor(&with_last(&device.weight_1, &column(&device.bias_1)))).unwrap();
+    let second = Var::from_tensor(&tensor(&with_last(&device.weight_2, &column(&device.bias_2)))).unwrap();
+    let head = meta::Head { first: first.as_tensor().clone(), second: second.as_tensor().clone() };
+    let one_hot =
+        Array2::from_shape_fn((tokens, words), |(n, word)| if targets[n] == word { 1.0 } else { 0.0 });
+    let support = meta::Tokens {
+        z: tensor(&with_last(&z, &Array2::ones((tokens, 1)))),
+        targets: tensor(&one_hot),
+        weights: tensor(&column(&weights)),
+    };
+    let gradients = head.loss(&support).unwrap().backward().unwrap();
+    let trainers = |var: &Var| {
+        let (rows, columns) = var.dims2().unwrap();
+        let flat: Vec<f32> = gradients.get(var).unwrap().flatten_all().unwrap().to_vec1().unwrap();
+        Array2::from_shape_vec((rows, columns), flat).unwrap()
+    };
+
+    let (_, own) = device.gradient(&adaptation::Tokens { z, targets, weights });
+    let firsts = (with_last(&own.weight_1, &column(&own.bias_1)), trainers(&first));
+    let seconds = (with_last(&own.weight_2, &column(&own.bias_2)), trainers(&second));
+    for (own, trainers) in [firsts, seconds] {
+        let largest = own.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let gap = (&own - &trainers).iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        assert!(largest > 1e-3 && gap < 1e-5, "{gap} of {largest}");
     }
 }
 

@@ -115,7 +115,7 @@ impl Deploy<'_> {
                     activation.install_guard()?;
                     activation.mark()?;
                     let health = activation.run(services)?;
-                    (self.say)(&format!("{} runs, {} captions so far", self.release.name, health.captions));
+                    (self.say)(&format!("{} runs and captions", self.release.name));
                     outcome.restarted = true;
                 }
             }
