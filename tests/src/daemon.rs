@@ -1,7 +1,7 @@
 //! The daemon under test: started, listened to, asked over HTTP, and killed.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::io::{BufRead, BufReader, Read};
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use serde_json::Value;
+
+use crate::http::{self, Response};
 
 /// For what must not be waited for longer, however busy the machine is.
 pub const LONG: Duration = Duration::from_secs(60);
@@ -22,25 +24,6 @@ pub struct Daemon {
     pub address: SocketAddr,
     /// Its state's folder.
     pub state: PathBuf,
-}
-
-/// What a request came to.
-#[derive(Debug)]
-pub struct Response {
-    /// The status code.
-    pub status: u16,
-    /// Everything before the body.
-    pub head: String,
-    /// The body.
-    pub body: Vec<u8>,
-}
-
-impl Response {
-    /// The body as JSON; null where it is none.
-    #[must_use]
-    pub fn json(&self) -> Value {
-        serde_json::from_slice(&self.body).unwrap_or_default()
-    }
 }
 
 /// An address of this machine that nobody listens at.
@@ -159,21 +142,7 @@ impl Daemon {
         headers: &[(&str, &str)],
         body: &[u8],
     ) -> anyhow::Result<Response> {
-        let mut stream = TcpStream::connect(self.address)?;
-        stream.set_read_timeout(Some(LONG))?;
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n", self.address);
-        for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
-        }
-        head += &format!("Content-Length: {}\r\n\r\n", body.len());
-        stream.write_all(head.as_bytes())?;
-        stream.write_all(body)?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer)?;
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("half an answer")?;
-        let head = String::from_utf8_lossy(&answer[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).context("no status")?;
-        Ok(Response { status, head, body: answer[end + 4..].to_vec() })
+        http::request(&self.address.to_string(), method, path, headers, body)
     }
 
     /// Waits until `ready` says so.

@@ -11,6 +11,7 @@ use serde_json::Value;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What was answered.
+#[derive(Debug)]
 pub struct Response {
     /// Such as 200.
     pub status: u16,

@@ -114,7 +114,7 @@ impl Deploy<'_> {
                     self.test(services, &plan)?;
                     activation.install_guard()?;
                     activation.mark()?;
-                    let health = activation.run(services)?;
+                    activation.run(services)?;
                     (self.say)(&format!("{} runs and captions", self.release.name));
                     outcome.restarted = true;
                 }
