@@ -23,12 +23,18 @@
 //! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]
 //! ```
 //!
-//! A new word whose evidence is above 0 is lifted so that it would just be said once along the caption before calibration;
-//! the others are not said. With n_t the word's adapted logit at step t of that caption and o_t the highest other one:
+//! Of the new words whose evidence is above 0, that of the most support pictures, and of those the one with the most evidence, is
+//! lifted so that it would just be said once along the caption before calibration. The others are said where the head itself says
+//! them: a caption that has to hold several words which it did not plan for falls apart. What there is no evidence for is not said.
+//! With n_t the word's adapted logit at step t of that caption and o_t the highest logit of a known word:
 //!
 //! ```text
-//! shift = - max_t (n_t - o_t) + clamp(evidence, 0.05, 1)    where evidence > 0, else - 50
+//! shift = - max_t (n_t - o_t) + clamp(evidence, 0.05, 1)    of that word
+//!         0                                                 of others whose evidence is above 0
+//!         - 50                                              of all others
 //! ```
+
+use std::cmp::Ordering;
 
 use metalens_models::Familiarity as Settings;
 use ndarray::{Array1, Array2, ArrayView1, Axis, s};
@@ -74,6 +80,8 @@ pub struct Word<T> {
     pub prototype: Array1<T>,
     /// Mean and standard deviation of ordinary pictures' cosines with it.
     pub usual: [T; 2],
+    /// Pictures of the support whose captions say it.
+    pub pictures: usize,
 }
 
 /// Keeps logarithms finite.
@@ -117,7 +125,7 @@ impl<T: Real> Familiarity<T> {
             normalise(&mut prototype.view_mut());
             let cosines = references.cosines(&prototype.view().insert_axis(Axis(0)));
             let usual = mean_and_deviation(cosines.iter().copied());
-            Word { mixture: mixture.to_owned(), prototype, usual }
+            Word { mixture: mixture.to_owned(), prototype, usual, pictures: shown.len() }
         });
         Self { words: words.collect(), ..self }
     }
@@ -154,9 +162,18 @@ impl<T: Real> Familiarity<T> {
         }
         let seen = highest(evidence.iter().copied());
         let known = logits.ncols() - self.words.len();
+        // Of words with the same evidence, the last one.
+        let order = |&a: &usize, &b: &usize| {
+            let pictures = self.words[a].pictures.cmp(&self.words[b].pictures);
+            pictures.then(evidence[a].partial_cmp(&evidence[b]).unwrap_or(Ordering::Equal))
+        };
+        let first = (0..evidence.len()).filter(|&word| evidence[word] > T::zero()).max_by(order);
         let shifts = evidence.iter().enumerate().map(|(word, &evidence)| {
             if evidence <= T::zero() {
                 return real(UNSAID);
+            }
+            if Some(word) != first {
+                return T::zero();
             }
             let clearly = evidence.max(real(CLEARLY[0])).min(real(CLEARLY[1]));
             clearly - margin(logits, known, known + word)

@@ -185,6 +185,48 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
 }
 
 #[test]
+fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
+    let references = References::new(ReferenceParts {
+        pooled: Array2::from_shape_vec((2, 2), vec![1.0, 0.0, -1.0, 0.0]).unwrap(),
+        detections: Array2::zeros((2, 0)),
+        said: Array1::from_elem(3, 0.5),
+        detected: Vec::new(),
+        detectors: Array2::zeros((0, 7)),
+    });
+    // Likeness alone counts.
+    let settings = FamiliaritySettings { known: [0.0, 0.0, 1.0, -0.5], ..settings() };
+    let word = |prototype: [f64; 2], pictures| Word {
+        mixture: Array1::from_vec(vec![1.0, 0.0, 0.0]),
+        prototype: Array1::from_vec(prototype.to_vec()),
+        usual: [0.0, 1.0],
+        pictures,
+    };
+    let picture = Observation {
+        pooled: Array1::from_vec(vec![3.0, 0.0]),
+        detections: Array1::zeros(0),
+        said: Array1::from_elem(3, 0.5),
+        z: Array2::zeros((2, 4)),
+    };
+    // Three known words and three new ones at two steps.
+    let logits =
+        Array2::from_shape_vec((2, 6), vec![2.0, 1.0, 0.0, 1.5, 0.0, 9.0, 0.0, 4.0, 1.0, 0.0, 3.0, 9.0])
+            .unwrap();
+    let shifts = |pictures: [usize; 2]| {
+        let words = vec![word([1.0, 0.0], pictures[0]), word([0.6, 0.8], pictures[1]), word([0.0, 1.0], 9)];
+        let support = Array2::from_shape_vec((1, 2), vec![1.0, 0.0]).unwrap();
+        let familiarity = Familiarity { support, usual: [0.0, 1.0], apart: 0.0, words };
+        familiarity.gate(&references, &settings, &picture, &logits).shifts
+    };
+    let close = |found: Vec<f64>, expected: [f64; 3]| {
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
+    };
+    // Evidence 0.5, 0.1 and -0.5. The second word's best step is the second one, where it lags by 1.
+    close(shifts([1, 2]), [0.0, 1.0 + 0.1, -50.0]);
+    // As many pictures: the one with more evidence, which lags by 0.5.
+    close(shifts([2, 2]), [0.5 + 0.5, 0.0, -50.0]);
+}
+
+#[test]
 fn the_memory_says_what_was_said_where_z_and_the_picture_were_alike() {
     let keys = Array2::from_shape_vec((3, 2), vec![0.0, 0.0, 6.0, 0.0, 0.0, 4.0]).unwrap();
     let memory = Memory::new(&keys, vec![5, 6, 5], vec![0, 1, 1]);

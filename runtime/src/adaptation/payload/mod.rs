@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
+
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
@@ -176,8 +178,11 @@ impl Payload {
         below("a picture of the memory", &memory.pictures, pictures)?;
         same("the memory's pictures", memory.pictures.len(), tokens)?;
         same("the new words' familiarity", familiarity.words.len(), new_words.len())?;
-        let word = |word: FamiliarWord| {
+        let said: HashSet<(usize, usize)> =
+            memory.words.iter().copied().zip(memory.pictures.iter().copied()).collect();
+        let word = |(place, word): (usize, FamiliarWord)| {
             Ok(Word {
+                pictures: said.iter().filter(|(word, _)| *word == known + place).count(),
                 mixture: vector("a new word's mixture", word.mixture, known)?,
                 prototype: vector("a new word's direction", word.prototype, token)?,
                 usual: word.usual,
@@ -195,7 +200,7 @@ impl Payload {
                 support: matrix("the support's directions", familiarity.support, pictures, token)?,
                 usual: familiarity.usual,
                 apart: familiarity.apart,
-                words: familiarity.words.into_iter().map(word).collect::<Result<_, _>>()?,
+                words: familiarity.words.into_iter().enumerate().map(word).collect::<Result<_, _>>()?,
             },
             new_words: new_words.len(),
         })
