@@ -21,6 +21,7 @@
 //! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)                 s: mean of w's support pictures
 //! c        = max_v m_v                                                        is w a name for one known word?
 //! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]
+//!            and 1 at least, where cos(q, s) > 0.95 for one of w's support pictures s: the scene is seen again
 //! ```
 //!
 //! Of the new words whose evidence is above 0, that of the most support pictures, and of those the one with the most evidence, is
@@ -54,6 +55,8 @@ pub struct Gate<T> {
     pub evidence: Vec<T>,
     /// What is added to the logit of each new word; empty where nothing is.
     pub shifts: Vec<T>,
+    /// The new word that the caption should hold, counted from the first one.
+    pub lifted: Option<usize>,
     /// Cosines with the support's pictures.
     pub cosines: Array1<T>,
 }
@@ -80,14 +83,16 @@ pub struct Word<T> {
     pub prototype: Array1<T>,
     /// Mean and standard deviation of ordinary pictures' cosines with it.
     pub usual: [T; 2],
-    /// Pictures of the support whose captions say it.
-    pub pictures: usize,
+    /// Places in the support of the pictures whose captions say it.
+    pub pictures: Vec<usize>,
 }
 
 /// Keeps logarithms finite.
 const EPSILON: f64 = 1e-4;
 /// How clearly a word is said of which there is evidence, in nats.
 const CLEARLY: [f64; 2] = [0.05, 1.0];
+/// A picture that is so like one of the support shows the same scene again: there is no doubt about its words.
+const AGAIN: f64 = 0.95;
 /// What keeps a word from being said.
 const UNSAID: f64 = -50.0;
 
@@ -125,7 +130,7 @@ impl<T: Real> Familiarity<T> {
             normalise(&mut prototype.view_mut());
             let cosines = references.cosines(&prototype.view().insert_axis(Axis(0)));
             let usual = mean_and_deviation(cosines.iter().copied());
-            Word { mixture: mixture.to_owned(), prototype, usual, pictures: shown.len() }
+            Word { mixture: mixture.to_owned(), prototype, usual, pictures: shown.clone() }
         });
         Self { words: words.collect(), ..self }
     }
@@ -155,16 +160,26 @@ impl<T: Real> Familiarity<T> {
         let direction = references.direction(&q.pooled.view());
         let cosines = self.support.dot(&direction);
         let place = place(settings, highest(cosines.iter().copied()), self.usual);
-        let evidence: Vec<T> =
-            self.words.iter().map(|word| word.evidence(references, settings, q, &direction)).collect();
+        let evidence: Vec<T> = self
+            .words
+            .iter()
+            .map(|word| word.evidence(references, settings, q, &direction, &cosines))
+            .collect();
         if self.is_place() {
-            return Gate { familiarity: place, share: place, evidence, shifts: Vec::new(), cosines };
+            return Gate {
+                familiarity: place,
+                share: place,
+                evidence,
+                shifts: Vec::new(),
+                lifted: None,
+                cosines,
+            };
         }
         let seen = highest(evidence.iter().copied());
         let known = logits.ncols() - self.words.len();
         // Of words with the same evidence, the last one.
         let order = |&a: &usize, &b: &usize| {
-            let pictures = self.words[a].pictures.cmp(&self.words[b].pictures);
+            let pictures = self.words[a].pictures.len().cmp(&self.words[b].pictures.len());
             pictures.then(evidence[a].partial_cmp(&evidence[b]).unwrap_or(Ordering::Equal))
         };
         let first = (0..evidence.len()).filter(|&word| evidence[word] > T::zero()).max_by(order);
@@ -180,7 +195,7 @@ impl<T: Real> Familiarity<T> {
         });
         let familiarity = place.max(sigmoid(seen));
         let share = if seen > T::zero() { T::one() } else { place };
-        Gate { familiarity, share, shifts: shifts.collect(), evidence, cosines }
+        Gate { familiarity, share, shifts: shifts.collect(), lifted: first, evidence, cosines }
     }
 }
 
@@ -216,13 +231,16 @@ impl<T: Real> Word<T> {
         settings: &Settings,
         q: &Observation<T>,
         direction: &Array1<T>,
+        cosines: &Array1<T>,
     ) -> T {
         let features = self.features_in(references, q, direction);
         let sum = |weights: &[f64; 4]| {
             features.iter().zip(weights).fold(T::zero(), |sum, (&x, &weight)| sum + x * real(weight))
         };
         let known = self.concentration();
-        known * sum(&settings.known) + (T::one() - known) * sum(&settings.unknown)
+        let evidence = known * sum(&settings.known) + (T::one() - known) * sum(&settings.unknown);
+        let is_again = self.pictures.iter().any(|&picture| cosines[picture] > real(AGAIN));
+        if is_again { evidence.max(real(CLEARLY[1])) } else { evidence }
     }
 }
 

@@ -86,6 +86,12 @@ impl Learned {
         id.index().checked_sub(self.initialization.head.words()).filter(|&place| place < self.words.len())
     }
 
+    /// The new word that the caption of a picture with this gate should hold.
+    #[must_use]
+    pub fn wanted(&self, gate: &Gate<f32>) -> Option<TokenId> {
+        gate.lifted.map(|place| TokenId((self.initialization.head.words() + place) as u32))
+    }
+
     /// How a new word is printed; none for other words.
     #[must_use]
     pub fn written(&self, id: TokenId) -> Option<&str> {

@@ -195,11 +195,12 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     });
     // Likeness alone counts.
     let settings = FamiliaritySettings { known: [0.0, 0.0, 1.0, -0.5], ..settings() };
-    let word = |prototype: [f64; 2], pictures| Word {
+    let word = |prototype: [f64; 2], pictures: usize| Word {
         mixture: Array1::from_vec(vec![1.0, 0.0, 0.0]),
         prototype: Array1::from_vec(prototype.to_vec()),
         usual: [0.0, 1.0],
-        pictures,
+        // None of them is like the picture.
+        pictures: vec![0; pictures],
     };
     let picture = Observation {
         pooled: Array1::from_vec(vec![3.0, 0.0]),
@@ -211,9 +212,9 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     let logits =
         Array2::from_shape_vec((2, 6), vec![2.0, 1.0, 0.0, 1.5, 0.0, 9.0, 0.0, 4.0, 1.0, 0.0, 3.0, 9.0])
             .unwrap();
-    let shifts = |pictures: [usize; 2]| {
+    let shifts = |pictures: [usize; 2], again: [f64; 2]| {
         let words = vec![word([1.0, 0.0], pictures[0]), word([0.6, 0.8], pictures[1]), word([0.0, 1.0], 9)];
-        let support = Array2::from_shape_vec((1, 2), vec![1.0, 0.0]).unwrap();
+        let support = Array2::from_shape_vec((1, 2), again.to_vec()).unwrap();
         let familiarity = Familiarity { support, usual: [0.0, 1.0], apart: 0.0, words };
         familiarity.gate(&references, &settings, &picture, &logits).shifts
     };
@@ -221,9 +222,11 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
     };
     // Evidence 0.5, 0.1 and -0.5. The second word's best step is the second one, where it lags by 1.
-    close(shifts([1, 2]), [0.0, 1.0 + 0.1, -50.0]);
+    close(shifts([1, 2], [0.0, 1.0]), [0.0, 1.0 + 0.1, -50.0]);
     // As many pictures: the one with more evidence, which lags by 0.5.
-    close(shifts([2, 2]), [0.5 + 0.5, 0.0, -50.0]);
+    close(shifts([2, 2], [0.0, 1.0]), [0.5 + 0.5, 0.0, -50.0]);
+    // The support's own picture again: all of its words are there, the third one's most.
+    close(shifts([2, 2], [1.0, 0.0]), [0.0, 0.0, -7.0 + 1.0]);
 }
 
 #[test]

@@ -123,6 +123,12 @@ impl Beam {
         Ok(&self.finished[0])
     }
 
+    /// The best caption of the last search that holds a word, if one of those that ended does.
+    #[must_use]
+    pub fn best_with(&self, word: TokenId) -> Option<&Hypothesis> {
+        self.finished.iter().find(|hypothesis| hypothesis.words.contains(&word))
+    }
+
     /// Fills `candidates` with the best continuations, best first: twice as many as the beam is wide, so that enough
     /// are left when all of the first ones are ends.
     fn gather<D: NextWord>(&mut self, decoder: &D, length: usize) {
@@ -307,6 +313,25 @@ mod tests {
             assert_eq!(found.words.as_slice(), words, "seed {seed}");
             assert!((found.score - score).abs() < 1e-5, "seed {seed}");
         }
+    }
+
+    #[test]
+    fn the_best_caption_with_a_word_is_the_best_of_those_that_hold_it() {
+        let mut others = 0;
+        for seed in 0..50 {
+            let mut beam = Beam::new(settings(12));
+            let Ok(best) = beam.search(&mut Toy::new(seed), START).cloned();
+            for word in (1..WORDS).map(|word| TokenId(word as u32)) {
+                let Some(with) = beam.best_with(word) else { continue };
+                assert!(with.words.contains(&word), "seed {seed}");
+                let better = |other: &&Hypothesis| other.words.contains(&word) && other.score > with.score;
+                assert_eq!(beam.finished.iter().find(better), None, "seed {seed}");
+                assert_eq!(best.words.contains(&word), *with == best, "seed {seed}");
+                others += usize::from(*with != best);
+            }
+            assert_eq!(beam.best_with(TokenId(99)), None);
+        }
+        assert!(others > 20, "{others}");
     }
 
     #[test]

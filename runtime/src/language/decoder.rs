@@ -61,6 +61,7 @@ impl Attention {
 }
 
 /// A calibration, as it applies to one picture.
+#[derive(Clone)]
 pub(crate) struct Applied {
     pub learned: Arc<Learned>,
     pub gate: Gate<f32>,

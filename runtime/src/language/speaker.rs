@@ -14,6 +14,7 @@ use crate::{CaptionerError, Word};
 pub(crate) struct Speaker {
     pub decoder: Decoder,
     beam: Beam,
+    greedy: Beam,
     vocabulary: Vocabulary,
     shapes: Shapes,
     max_words: usize,
@@ -42,6 +43,7 @@ impl Speaker {
         Ok(Self {
             decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
             beam: Beam::new(settings),
+            greedy: Beam::new(BeamSettings { width: 1, ..settings }),
             vocabulary,
             shapes: manifest.shapes,
             max_words,
@@ -57,12 +59,28 @@ impl Speaker {
         self.max_words
     }
 
-    /// Says what the picture shows, with a calibration where there is one.
+    /// Says what the picture shows, with a calibration where there is one. A new word for which there is evidence is said, if not
+    /// in the best caption then in the best that holds it, or in the greedy one: `adaptation::familiarity` lifts it just so
+    /// that this one does.
     pub fn say(&mut self, picture: Tokens, applied: Option<Applied>) -> Result<Said, EngineError> {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
-        self.decoder.look_at(picture)?;
-        self.decoder.apply(applied);
-        let best = self.beam.search(&mut self.decoder, self.vocabulary.special().start)?;
+        let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
+        let start = self.vocabulary.special().start;
+        let mut search = |beam: &mut Beam| {
+            self.decoder.look_at(picture)?;
+            self.decoder.apply(applied.clone());
+            beam.search(&mut self.decoder, start).cloned()
+        };
+        let mut best = search(&mut self.beam)?;
+        if let Some(word) = wanted.filter(|word| !best.words.contains(word)) {
+            best = match self.beam.best_with(word) {
+                Some(with) => with.clone(),
+                None => {
+                    let greedy = search(&mut self.greedy)?;
+                    if greedy.words.contains(&word) { greedy } else { search(&mut self.beam)? }
+                }
+            };
+        }
         let word = |id: TokenId| {
             let new = learned.as_ref().and_then(|learned| learned.written(id));
             new.or_else(|| self.vocabulary.word(id)).unwrap_or_default().to_owned()

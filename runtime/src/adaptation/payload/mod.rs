@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
@@ -178,11 +178,11 @@ impl Payload {
         below("a picture of the memory", &memory.pictures, pictures)?;
         same("the memory's pictures", memory.pictures.len(), tokens)?;
         same("the new words' familiarity", familiarity.words.len(), new_words.len())?;
-        let said: HashSet<(usize, usize)> =
+        let said: BTreeSet<(usize, usize)> =
             memory.words.iter().copied().zip(memory.pictures.iter().copied()).collect();
         let word = |(place, word): (usize, FamiliarWord)| {
             Ok(Word {
-                pictures: said.iter().filter(|(word, _)| *word == known + place).count(),
+                pictures: said.range((known + place, 0)..(known + place + 1, 0)).map(|said| said.1).collect(),
                 mixture: vector("a new word's mixture", word.mixture, known)?,
                 prototype: vector("a new word's direction", word.prototype, token)?,
                 usual: word.usual,
