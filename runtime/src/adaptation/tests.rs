@@ -199,7 +199,7 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
         mixture: Array1::from_vec(vec![1.0, 0.0, 0.0]),
         prototype: Array1::from_vec(prototype.to_vec()),
         usual: [0.0, 1.0],
-        // None of them is like the picture.
+        // All of them the support's one picture.
         pictures: vec![0; pictures],
     };
     let picture = Observation {

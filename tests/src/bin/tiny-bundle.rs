@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Parser;
-use metalens_tests::bundles::Bundles;
+use metalens_tests::bundles::{self, Bundles};
 
 #[derive(Parser)]
 struct Arguments {
@@ -15,10 +15,5 @@ fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     let folder = tempfile::tempdir()?;
     let bundles = Bundles::make(folder.path())?;
-    std::fs::create_dir_all(&arguments.out)?;
-    for entry in std::fs::read_dir(&bundles.words)? {
-        let entry = entry?;
-        std::fs::copy(entry.path(), arguments.out.join(entry.file_name()))?;
-    }
-    Ok(())
+    bundles::copy(&bundles.words, &arguments.out)
 }

@@ -1,8 +1,8 @@
 //! Samples, calibration and undo over HTTP, while captions flow.
 
-use std::path::Path;
 use std::time::{Duration, Instant};
 
+use metalens_tests::bundles;
 use metalens_tests::daemon::{Daemon, LONG};
 use serde_json::{Value, json};
 
@@ -48,14 +48,6 @@ pub fn adapt(daemon: &Daemon, body: &Value) -> Value {
         })
         .unwrap();
     standing
-}
-
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir(to).unwrap();
-    for entry in from.read_dir().unwrap() {
-        let entry = entry.unwrap();
-        std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-    }
 }
 
 #[test]
@@ -123,7 +115,7 @@ fn what_was_learned_with_another_bundle_is_learned_again_from_the_samples() {
     daemon.kill();
 
     let newer = scene.folder().join("newer");
-    copy(bundle(), &newer);
+    bundles::copy(bundle(), &newer).unwrap();
     metalens_models::record_score(&newer, "of-another-day", json!(1)).unwrap();
     let mut daemon = scene.start_with(&newer, settings);
     let line = daemon.caption_that(LONG, |line| line["generation"] == 2).unwrap();

@@ -36,9 +36,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let other = metalens_models::Bundle::open(folder)?;
         let numbers =
             other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
-        let own = || body.bundle().manifest().inner_loop.clone();
-        let mut start =
-            config.inner_loop.or_else(own).context("inner_loop: is missing, and the bundle has none")?;
+        let mut start = config.start(body.bundle())?;
         let places = start.familiarity;
         start.familiarity =
             Familiarity { slope: places.slope, threshold: places.threshold, ..numbers.familiarity };

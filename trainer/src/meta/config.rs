@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use metalens_models::InnerLoop;
+use metalens_models::{Bundle, InnerLoop};
 use serde::{Deserialize, Serialize};
 
 use super::detectors::DetectorConfig;
@@ -67,6 +67,15 @@ pub struct OuterConfig {
 }
 
 impl MetaConfig {
+    /// Where the inner loop's numbers start from a bundle.
+    ///
+    /// # Errors
+    /// When neither the configuration nor the bundle has them.
+    pub fn start(&self, bundle: &Bundle) -> anyhow::Result<InnerLoop> {
+        let own = || bundle.manifest().inner_loop.clone();
+        self.inner_loop.clone().or_else(own).context("inner_loop: is missing, and the bundle has none")
+    }
+
     /// Reads a configuration.
     ///
     /// # Errors

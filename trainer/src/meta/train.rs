@@ -69,7 +69,7 @@ pub fn meta_train(
     let mut initialization = Initialization {
         end: body.bundle().manifest().special.end.index(),
         references: References::new(parts),
-        schedule: inner_loop(body, config)?,
+        schedule: config.start(body.bundle())?,
         head,
     };
     let vocabulary = body.vocabulary();
@@ -111,12 +111,6 @@ pub fn meta_train(
         losses,
         outer,
     })
-}
-
-/// Where the numbers start.
-fn inner_loop(body: &Body, config: &MetaConfig) -> anyhow::Result<InnerLoop> {
-    let own = || body.bundle().manifest().inner_loop.clone();
-    config.inner_loop.clone().or_else(own).context("inner_loop: is missing, and the bundle has none")
 }
 
 fn unseen(config: &MetaConfig) -> anyhow::Result<HashSet<String>> {
