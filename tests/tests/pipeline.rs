@@ -15,7 +15,7 @@ use metalens_trainer::corpus::{self, Format};
 use metalens_trainer::evaluate::evaluate;
 use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
 use metalens_trainer::onnx::Precision;
-use metalens_trainer::pretrain::config::{Config, Objective};
+use metalens_trainer::pretrain::config::{Config, Distillation, Objective};
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
 /// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
@@ -167,6 +167,10 @@ fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
     let rewards = Config {
         objective: Objective::SelfCritical,
         initial: Some(folder.path().join("likelihood/best.safetensors")),
+        distillation: Some(Distillation {
+            teachers: vec![folder.path().join("likelihood/best.safetensors")],
+            share: 0.5,
+        }),
         ..likelihood.clone()
     };
     for (name, config) in [("likelihood", &likelihood), ("rewards", &rewards)] {
@@ -177,6 +181,35 @@ fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
             assert!(*expected == found, "{name}: {file} differs");
         }
     }
+}
+
+#[test]
+fn a_student_knows_what_those_know_whom_it_listens_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let never = AtomicBool::new(false);
+    // A teacher that has hardly learned anything.
+    let mut poor = tiny::config(&small.data, 1);
+    poor.schedule.peak_learning_rate = 1e-9;
+    let teacher = folder.path().join("teacher");
+    pretrain::run(&poor, &teacher, Start::Anew, &never).unwrap();
+    let loss = |share: f64| {
+        let distillation = Distillation { teachers: vec![teacher.join("best.safetensors")], share };
+        let config = Config { distillation: Some(distillation), ..tiny::config(&small.data, 10) };
+        let run = folder.path().join(format!("student-{share}"));
+        pretrain::run(&config, &run, Start::Anew, &never).unwrap();
+        let curve = std::fs::read_to_string(run.join("curve.csv")).unwrap();
+        curve.lines().last().unwrap().split(',').nth(3).unwrap().parse::<f64>().unwrap()
+    };
+    let (people, teacher) = (loss(0.0), loss(1.0));
+    assert!(teacher > 2.0 * people, "{people} {teacher}");
+
+    let distillation =
+        Some(Distillation { teachers: vec![folder.path().join("none.safetensors")], share: 0.5 });
+    let config = Config { distillation, ..tiny::config(&small.data, 1) };
+    let error = pretrain::run(&config, &folder.path().join("lonely"), Start::Anew, &never).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.starts_with("distillation.teachers: ") && error.contains("no such checkpoint"), "{error}");
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn main() -> anyhow::Result<()> {
         device: Default::default(),
         objective: Default::default(),
         initial: None,
+        distillation: None,
         model: Model::default(),
         vocabulary: VocabularyConfig::default(),
         schedule: Schedule { pictures: number(1)?, captions: number(2)?, ..Schedule::default() },

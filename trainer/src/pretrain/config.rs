@@ -39,6 +39,9 @@ pub struct Config {
     /// What keeps it from learning by heart.
     #[serde(default)]
     pub regularisation: Regularisation,
+    /// Other captioners to learn from beside people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub distillation: Option<Distillation>,
     /// What is held out of the training split to choose by.
     #[serde(default)]
     pub validation: Validation,
@@ -186,6 +189,16 @@ impl Default for Regularisation {
     }
 }
 
+/// Other captioners to learn from: the mean of their next-word probabilities stands beside what people said.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Distillation {
+    /// Checkpoints of runs with the same words.
+    pub teachers: Vec<PathBuf>,
+    /// Their part of the target; people's captions have the rest.
+    pub share: f64,
+}
+
 /// What is held out of the training split.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -280,7 +293,10 @@ impl Config {
         let rate = "needs 0 or more and less than 1";
         let (s, r, m) = (&self.schedule, &self.regularisation, &self.model);
         let lonely = self.objective == Objective::SelfCritical && s.captions < 2;
-        let rules: [(&'static str, String, bool, &'static str); 21] = [
+        let taught = self.distillation.as_ref();
+        let teachers = taught.map_or(1, |taught| taught.teachers.len());
+        let share = taught.map_or(0.0, |taught| taught.share);
+        let rules: [(&'static str, String, bool, &'static str); 23] = [
             ("model.token", m.token.to_string(), m.token > 0, positive),
             ("model.key", m.key.to_string(), m.key > 0, positive),
             ("model.state", m.state.to_string(), m.state > 0, positive),
@@ -329,6 +345,13 @@ impl Config {
                 r.label_smoothing.to_string(),
                 (0.0..1.0).contains(&r.label_smoothing),
                 rate,
+            ),
+            ("distillation.teachers", teachers.to_string(), teachers > 0, "needs one checkpoint or more"),
+            (
+                "distillation.share",
+                share.to_string(),
+                (0.0..=1.0).contains(&share),
+                "needs 0 or more and 1 at most",
             ),
             ("regularisation.likelihood", r.likelihood.to_string(), r.likelihood >= 0.0, "needs 0 or more"),
             (

@@ -11,6 +11,7 @@ mod curve;
 mod dataset;
 mod self_critical;
 mod speak;
+mod teachers;
 mod validate;
 
 use std::path::Path;
@@ -35,6 +36,7 @@ use config::{Config, Objective};
 use dataset::{Dataset, generator, purpose};
 use self_critical::Critic;
 use speak::speak;
+use teachers::{Teachers, read_checkpoint};
 
 /// Whether a run starts anew or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +107,8 @@ struct Trainer<'a> {
     progress: Progress,
     /// Rewards captions, where the objective asks for it.
     critic: Option<Critic>,
+    /// Whom it learns from beside people, where there is somebody.
+    teachers: Option<Teachers>,
     /// One pool of one thread a shard: inside it candle's products stay on that thread.
     threads: Vec<ThreadPool>,
 }
@@ -156,12 +160,7 @@ impl<'a> Trainer<'a> {
         };
         let parameters = match &config.initial {
             None => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?,
-            Some(path) => {
-                anyhow::ensure!(path.is_file(), "initial: {}: no such checkpoint", path.display());
-                let folder = RunFolder(path.parent().unwrap_or(Path::new("")).to_owned());
-                folder.require_same(dataset).context("initial")?;
-                Parameters::load(path, &dataset.device).with_context(|| path.display().to_string())?
-            }
+            Some(path) => read_checkpoint(path, dataset).context("initial")?,
         };
         anyhow::ensure!(
             parameters.sizes == sizes,
@@ -196,7 +195,9 @@ impl<'a> Trainer<'a> {
             })
             .collect::<Result<_, _>>()?;
         let critic = (config.objective == Objective::SelfCritical).then(|| Critic::new(dataset));
-        Ok(Self { config, dataset, parameters, optimiser, progress, critic, threads })
+        let teachers =
+            config.distillation.as_ref().map(|asked| Teachers::open(asked, dataset)).transpose()?;
+        Ok(Self { config, dataset, parameters, optimiser, progress, critic, teachers, threads })
     }
 
     fn steps_per_epoch(&self) -> usize {
@@ -297,7 +298,11 @@ impl<'a> Trainer<'a> {
         let mut words = weights.iter().sum::<f32>();
         let dropout = Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT));
         let logits = captioner.teach(&batch, &mut Some(dropout))?;
-        let mut loss = ops::cross_entropy(&logits, targets, &weights, config.regularisation.label_smoothing)?;
+        let smoothing = config.regularisation.label_smoothing;
+        let mut loss = ops::cross_entropy(&logits, targets, &weights, smoothing)?;
+        if let Some(teachers) = &self.teachers {
+            loss = (loss + teachers.correction(&batch, &logits, &weights, smoothing)?)?;
+        }
         if let Some(critic) = &self.critic {
             let (drawn, weights) =
                 self.criticised(critic, samples, batch.features.clone(), &mut rng(purpose::DRAW))?;
