@@ -181,6 +181,10 @@ pub struct InnerLoop {
     pub new_words: NewWordStart,
     /// The memory of the support's words.
     pub memory: MemoryBlend,
+    /// How much more alike a picture of the support has to be for its captions to count e times as much, where a caption is
+    /// chosen by what the support's captions agree on; without, the most probable one is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consensus: Option<f64>,
     /// Where a calibration applies.
     pub familiarity: Familiarity,
 }

@@ -6,6 +6,7 @@ use metalens_models::{InnerLoop, MemoryBlend};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
 use super::BARRED;
+use super::consensus::Consensus;
 use super::familiarity::{Familiarity, Gate};
 use super::head::{Head, Tokens};
 use super::inner_loop::{Adapted, adapt};
@@ -206,6 +207,13 @@ impl<T: Real> Initialization<T> {
             new_words: calibrated.new_words,
         };
         predictor.probabilities(z, asked)
+    }
+
+    /// What the support's captions agree on; none where it is no place of its own, or the bundle does not ask for it.
+    #[must_use]
+    pub fn consensus<H>(&self, calibrated: &Calibrated<T, H>) -> Option<Consensus<T>> {
+        let temperature = self.schedule.consensus.filter(|_| calibrated.familiarity.is_place())?;
+        Some(Consensus::new(&calibrated.memory, self.end, temperature))
     }
 
     /// The memory is for places: of new things among ordinary pictures it would repeat whole captions.

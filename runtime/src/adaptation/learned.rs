@@ -6,6 +6,7 @@ use metalens_models::{Bundle, TokenId};
 use ndarray::{Array2, ArrayView2};
 
 use super::calibration::{Calibrated, Initialization};
+use super::consensus::{Choice, Consensus};
 use super::familiarity::Gate;
 use super::head::Head;
 use super::payload::{Misfit, Payload};
@@ -19,6 +20,7 @@ use crate::store::{Flaw, Loaded, StateReader, Stored, Warning};
 pub struct Learned {
     initialization: Arc<Initialization<f32>>,
     calibrated: Calibrated<f32, Head<f32>>,
+    consensus: Option<Consensus<f32>>,
     /// The new words as they are printed, in the order of their slots.
     words: Vec<String>,
 }
@@ -30,7 +32,7 @@ impl Learned {
         calibrated: Calibrated<f32, Head<f32>>,
         words: Vec<String>,
     ) -> Self {
-        Self { initialization, calibrated, words }
+        Self { consensus: initialization.consensus(&calibrated), initialization, calibrated, words }
     }
 
     /// What a payload holds.
@@ -40,7 +42,7 @@ impl Learned {
     pub fn new(initialization: Arc<Initialization<f32>>, payload: Payload) -> Result<Self, Misfit> {
         let words = payload.new_words.iter().map(|word| word.written.clone()).collect();
         let calibrated = payload.into_calibrated(&initialization)?;
-        Ok(Self { initialization, calibrated, words })
+        Ok(Self::from_calibrated(initialization, calibrated, words))
     }
 
     /// What a state says is in use with a bundle. A head that cannot be used is passed over with a warning.
@@ -90,6 +92,12 @@ impl Learned {
     #[must_use]
     pub fn wanted(&self, gate: &Gate<f32>) -> Option<TokenId> {
         gate.lifted.map(|place| TokenId((self.initialization.head.words() + place) as u32))
+    }
+
+    /// Which caption to say of a picture with this gate, of those that were `found`, the best one first, and the support's.
+    #[must_use]
+    pub fn choose(&self, gate: &Gate<f32>, found: &[Vec<usize>]) -> Choice<'_> {
+        self.consensus.as_ref().map_or(Choice::Found(0), |consensus| consensus.choose(gate, found))
     }
 
     /// How a new word is printed; none for other words.

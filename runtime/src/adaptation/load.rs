@@ -86,6 +86,12 @@ impl Initialization<f32> {
             .inner_loop
             .clone()
             .ok_or_else(|| CalibrationError::NoSchedule(bundle.folder().to_owned()))?;
+        if let Some(temperature) = schedule.consensus.filter(|temperature| !(*temperature > 0.0)) {
+            let reason = format!("inner_loop.consensus is {temperature}, needed more than 0");
+            return Err(
+                CalibrationError::Bundle { path: bundle.folder().join(file::MANIFEST), reason }.into()
+            );
+        }
         let head = Head::of_bundle(bundle)?;
         let path = bundle.folder().join(file::ADAPTATION);
         let wrong = |reason: String| CalibrationError::Bundle { path: path.clone(), reason };

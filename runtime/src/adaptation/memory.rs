@@ -56,6 +56,20 @@ impl<T: Real> Memory<T> {
         Self { usual: usual(&keys), lengths, keys, scale, words, pictures }
     }
 
+    /// The remembered captions without the word `end` that ends them, each with its picture.
+    pub fn captions(&self, end: usize) -> impl Iterator<Item = (&[usize], usize)> {
+        let mut from = 0;
+        // A caption that was cut has no end; it is over where the next picture's begin, and else runs into the next one.
+        std::iter::from_fn(move || {
+            let picture = *self.pictures.get(from)?;
+            let rest = self.words[from..].iter().zip(&self.pictures[from..]);
+            let length = rest.take_while(|(word, other)| **word != end && **other == picture).count();
+            let words = &self.words[from..][..length];
+            from += length + usize::from(self.words.get(from + length) == Some(&end));
+            Some((words, picture))
+        })
+    }
+
     /// Probabilities `[rows, tokens]` of the remembered tokens after z `[rows, feature]`; `cosines[r]` are those of row r's
     /// picture with the support's pictures.
     #[must_use]

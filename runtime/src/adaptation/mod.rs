@@ -1,6 +1,7 @@
 //! Learning from a handful of captioned pictures: only the head changes.
 
 mod calibration;
+mod consensus;
 mod error;
 mod familiarity;
 mod head;
@@ -21,6 +22,7 @@ mod support;
 mod tests;
 
 pub use calibration::{Calibrated, Initialization, Losses, Read, Shown};
+pub use consensus::{Choice, Consensus};
 pub use error::CalibrationError;
 pub use familiarity::{Familiarity, Gate, Word};
 pub use head::{Gradient, Head, Tokens};

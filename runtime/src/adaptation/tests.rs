@@ -50,6 +50,7 @@ fn schedule(alpha: &[[f64; 2]], damping: Option<f64>) -> InnerLoop {
         damping,
         new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
+        consensus: None,
         familiarity: settings(),
     }
 }

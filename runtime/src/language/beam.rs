@@ -129,6 +129,43 @@ impl Beam {
         self.finished.iter().find(|hypothesis| hypothesis.words.contains(&word))
     }
 
+    /// The captions of the last search, best first.
+    #[must_use]
+    pub fn found(&self) -> &[Hypothesis] {
+        &self.finished
+    }
+
+    /// The caption of these words after `start`, at most as many as a caption may have.
+    ///
+    /// The decoder's first step must have been set up to have one hypothesis, 0.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn follow<D: NextWord>(
+        &self,
+        decoder: &mut D,
+        start: TokenId,
+        words: &[TokenId],
+    ) -> Result<Hypothesis, D::Error> {
+        let BeamSettings { max_words, end, .. } = self.settings;
+        let mut followed = Hypothesis::default();
+        let mut before = start;
+        // A caption that is as long as may be has no end.
+        for (length, word) in words.iter().copied().chain([end]).take(max_words).enumerate() {
+            decoder.step(&[0], &[before])?;
+            let log_probability = decoder.log_probabilities(0)[word.index()];
+            followed.log_probability += log_probability;
+            followed.score = self.normalised(followed.log_probability, length + 1);
+            if word != end {
+                push(&mut followed.words, word);
+                push(&mut followed.word_log_probabilities, log_probability);
+                push(&mut followed.places, 0);
+            }
+            before = word;
+        }
+        Ok(followed)
+    }
+
     /// Fills `candidates` with the best continuations, best first: twice as many as the beam is wide, so that enough
     /// are left when all of the first ones are ends.
     fn gather<D: NextWord>(&mut self, decoder: &D, length: usize) {
@@ -350,6 +387,19 @@ mod tests {
                 history.push(TokenId(best as u32));
             }
             assert_eq!(found.words.as_slice(), &history[1..], "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_caption_that_is_followed_is_as_probable_as_when_it_was_found() {
+        for seed in 0..50 {
+            let mut beam = Beam::new(settings(3));
+            let Ok(found) = beam.search(&mut Toy::new(seed), START).cloned();
+            let Ok(followed) = beam.follow(&mut Toy::new(seed), START, &found.words);
+            assert_eq!(followed.words, found.words, "seed {seed}");
+            assert_eq!(followed.word_log_probabilities, found.word_log_probabilities, "seed {seed}");
+            assert!((followed.log_probability - found.log_probability).abs() < 1e-5, "seed {seed}");
+            assert!((followed.score - found.score).abs() < 1e-5, "seed {seed}");
         }
     }
 

@@ -3,9 +3,10 @@
 use metalens_models::{Bundle, Shapes, SpecialTokens, TokenId, Vocabulary};
 use ndarray::{Array2, ArrayView2};
 
+use super::beam::Hypothesis;
 use super::decoder::{Applied, Decoder, Graphs};
 use super::{Beam, BeamSettings, MAX_WORDS};
-use crate::adaptation::{Initialization, Observation, Read};
+use crate::adaptation::{Choice, Initialization, Observation, Read};
 use crate::engine::EngineError;
 use crate::vision::Tokens;
 use crate::{CaptionerError, Word};
@@ -61,7 +62,7 @@ impl Speaker {
 
     /// Says what the picture shows, with a calibration where there is one. A new word for which there is evidence is said, if not
     /// in the best caption then in the best that holds it, or in the greedy one: `adaptation::familiarity` lifts it just so
-    /// that this one does.
+    /// that this one does. Of a place of its own that is said which the support's captions agree on most.
     pub fn say(&mut self, picture: Tokens, applied: Option<Applied>) -> Result<Said, EngineError> {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
         let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
@@ -80,6 +81,21 @@ impl Speaker {
                     if greedy.words.contains(&word) { greedy } else { search(&mut self.beam)? }
                 }
             };
+        }
+        if let Some(applied) = &applied {
+            let ids = |found: &Hypothesis| found.words.iter().map(|id| id.index()).collect();
+            let found: Vec<Vec<usize>> = self.beam.found().iter().map(ids).collect();
+            match applied.learned.choose(&applied.gate, &found) {
+                // The best one, or the one that holds the new word.
+                Choice::Found(0) => {}
+                Choice::Found(other) => best = self.beam.found()[other].clone(),
+                Choice::Support(words) => {
+                    let words: Vec<TokenId> = words.iter().map(|&word| TokenId(word as u32)).collect();
+                    self.decoder.look_at(picture)?;
+                    self.decoder.apply(Some(applied.clone()));
+                    best = self.beam.follow(&mut self.decoder, start, &words)?;
+                }
+            }
         }
         let word = |id: TokenId| {
             let new = learned.as_ref().and_then(|learned| learned.written(id));

@@ -4,11 +4,14 @@
 mod refusals;
 mod workshop;
 
+use std::path::Path;
+
 use metalens::adaptation::{Sample, read_support};
 use metalens::calibrator::{Calibration, Calibrator, Proof};
 use metalens::store::{State, StateReader};
-use metalens_models::Bundle;
-use metalens_tests::drawing;
+use metalens::{Captioner, Options};
+use metalens_models::{Bundle, InnerLoop};
+use metalens_tests::{drawing, meta};
 use serde_json::Value;
 
 use workshop::*;
@@ -59,6 +62,58 @@ fn a_word_that_is_taught_is_said_of_its_kind_and_of_no_other() {
             }
         }
     }
+}
+
+#[test]
+fn of_a_place_that_is_said_which_its_captions_agree_on() {
+    let workshop = Workshop::new();
+    let mut schedule = meta::schedule();
+    schedule.familiarity.threshold = 2.0;
+    schedule.steps = 0;
+    let (found, agreed) = (workshop.path("found"), workshop.path("agreed"));
+    meta::add(bare(), &found, schedule.clone()).unwrap();
+    meta::add(bare(), &agreed, InnerLoop { consensus: Some(0.2), ..schedule }).unwrap();
+    let support = workshop.support(
+        "support",
+        &[
+            (SQUARE, 2, "green bar red"),
+            (SQUARE, 3, "The lamp is on."),
+            (SQUARE, 8, "the lamp is on"),
+            (SQUARE, 11, "a lamp is on here"),
+        ],
+    );
+    // No ordinary picture is like these.
+    let at_night = |place| {
+        let mut picture = drawing::picture(SQUARE, place);
+        image::imageops::invert(&mut picture);
+        picture
+    };
+    for place in [2, 3, 8, 11] {
+        at_night(place).save(support.join(format!("{SQUARE}-{place}.png"))).unwrap();
+    }
+    let captioner = |folder: &Path| {
+        let bundle = Bundle::open(folder).unwrap();
+        let samples = read_support(&support).unwrap();
+        let learned = Calibrator::open(&bundle).unwrap().calibrate(&samples, Proof::Waived).unwrap().learned;
+        let mut captioner = Captioner::from_bundle(&bundle, Options::default()).unwrap();
+        captioner.learn(Some(learned));
+        captioner
+    };
+    let (mut found, mut agreed) = (captioner(&found), captioner(&agreed));
+    let caption = agreed.caption(&at_night(2)).unwrap();
+    assert_eq!(caption.text(), "the lamp is on");
+    assert_ne!(found.caption(&at_night(2)).unwrap().text(), "the lamp is on");
+    // What was looked up has its probabilities too.
+    let words: f32 = caption.words.iter().map(|word| word.probability.ln()).sum();
+    assert!(words.is_finite() && caption.log_probability < words, "{caption:?}");
+    assert_eq!(caption.attention.nrows(), 4);
+    // Other pictures are described as before.
+    agreed.learn(None);
+    let before = agreed.caption(&drawing::picture(SQUARE, 2)).unwrap().text();
+    assert_eq!(
+        captioner(&workshop.path("agreed")).caption(&drawing::picture(SQUARE, 2)).unwrap().text(),
+        before
+    );
 }
 
 #[test]

@@ -48,6 +48,8 @@ pub(super) enum MethodName {
     Before,
     /// The most similar support picture's caption.
     Nearest,
+    /// The support's caption that most of it agrees on, alike pictures counting most, at several temperatures.
+    Consensus,
     /// Nearest-neighbour lookup of words.
     Memory,
     /// The head fine-tuned by Adam, at several step counts and rates.
@@ -69,6 +71,9 @@ impl MethodName {
         match self {
             Self::Before => vec![Method::Before],
             Self::Nearest => vec![Method::Nearest],
+            Self::Consensus => {
+                [0.05, 0.1, 0.2, 0.3].map(|temperature| Method::Consensus { temperature }).to_vec()
+            }
             Self::Memory => vec![memory(0.05, 0.8, 0.0), memory(0.1, 0.8, 0.0)],
             Self::Pretrained => [(20, 3e-3), (60, 1e-3), (60, 3e-3), (100, 1e-3)]
                 .map(|(steps, rate)| Method::FineTuned { steps, rate })
@@ -76,11 +81,13 @@ impl MethodName {
             Self::Calibrated => vec![Method::Calibrated],
             Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
             Self::Shots => [1, 2, 5, 10, 20].map(Method::Shots).to_vec(),
-            Self::Ablations => [Part::Steps, Part::Memory, Part::Shift, Part::Blend, Part::Detectors]
-                .map(Method::Without)
-                .into_iter()
-                .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
-                .collect(),
+            Self::Ablations => {
+                [Part::Steps, Part::Memory, Part::Shift, Part::Blend, Part::Consensus, Part::Detectors]
+                    .map(Method::Without)
+                    .into_iter()
+                    .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
+                    .collect()
+            }
         }
     }
 }

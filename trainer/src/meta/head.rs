@@ -327,6 +327,7 @@ mod tests {
                     steps: 1.0,
                 },
                 memory: metalens_models::MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
+                consensus: None,
                 familiarity: metalens_models::Familiarity {
                     known: [0.0; 4],
                     unknown: [0.0; 4],

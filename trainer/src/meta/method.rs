@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use metalens::adaptation::{Calibrated, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens};
+use metalens::adaptation::{
+    Calibrated, Choice, Consensus, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens,
+};
 use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 
@@ -21,6 +23,11 @@ pub enum Method {
     Before,
     /// The caption of the support picture that is most alike.
     Nearest,
+    /// The caption of the support that its captions agree on, those of alike pictures counting most.
+    Consensus {
+        /// How fast unlike pictures count less.
+        temperature: f64,
+    },
     /// The initialization blended with the memory, for every picture and without a step.
     Memory(MemoryBlend),
     /// Adam on all of the head's numbers (Kingma and Ba 2015), new rows starting as calibration starts them.
@@ -53,6 +60,8 @@ pub enum Part {
     Shift,
     /// The blend with the head before calibration.
     Blend,
+    /// The choice of what the support's captions agree on.
+    Consensus,
     /// The detectors, in what a new word is like and in the evidence.
     Detectors,
 }
@@ -62,6 +71,7 @@ impl fmt::Display for Method {
         match self {
             Self::Before => f.write_str("before"),
             Self::Nearest => f.write_str("nearest"),
+            Self::Consensus { temperature } => write!(f, "consensus of the support ({temperature})"),
             Self::Memory(blend) => {
                 write!(f, "memory (share {}, temperature {})", blend.share, blend.temperature)
             }
@@ -100,25 +110,31 @@ impl Trial<'_> {
         match method {
             Method::Before => Ok(pictures
                 .iter()
-                .map(|&picture| self.text(&self.gallery.base[picture].words, &episode.new_words))
+                .map(|&picture| self.text(&indices(&self.gallery.base[picture].words), &episode.new_words))
                 .collect()),
             Method::Nearest => Ok(self.nearest(episode, pictures)),
+            Method::Consensus { temperature } => {
+                let calibrated = still(initialization).calibrate(&episode.support, new_words);
+                let consensus = Consensus::new(&calibrated.memory, initialization.end, temperature);
+                let gates = self.gates(initialization, &calibrated, pictures);
+                Ok(gates
+                    .iter()
+                    .map(|gate| self.text(consensus.of_support(gate), &episode.new_words))
+                    .collect())
+            }
             Method::Memory(blend) => {
-                let mut still = initialization.clone();
-                still.schedule.steps = 0;
-                let calibrated = still.calibrate(&episode.support, new_words);
+                let calibrated = still(initialization).calibrate(&episode.support, new_words);
                 let head = &initialization.head;
                 let cosines: Vec<Array1<f32>> = self.cosines(&calibrated, pictures);
-                self.speak(pictures, &episode.new_words, |z, places, _| {
+                let said = self.speak(pictures, |z, places, _| {
                     remembered(head, &calibrated.memory, blend, z, places, &cosines, new_words)
-                })
+                })?;
+                Ok(self.texts(&said, episode))
             }
             Method::FineTuned { steps, rate } => {
-                let mut still = initialization.clone();
-                still.schedule.steps = 0;
-                let start = still.calibrate(&episode.support, new_words).head.into_head();
+                let start = still(initialization).calibrate(&episode.support, new_words).head.into_head();
                 let tuned = fine_tune(start, &tokens(episode), steps, rate);
-                self.speak(pictures, &episode.new_words, |z, _, _| tuned.logits(z))
+                Ok(self.texts(&self.speak(pictures, |z, _, _| tuned.logits(z))?, episode))
             }
             Method::Calibrated => self.calibrated(initialization, episode, pictures, |_| ()),
             Method::Shots(shots) => {
@@ -143,12 +159,13 @@ impl Trial<'_> {
                         schedule.familiarity.known[1] = 0.0;
                         schedule.familiarity.unknown[1] = 0.0;
                     }
+                    Part::Consensus => schedule.consensus = None,
                     Part::Shift | Part::Blend => {}
                 }
                 self.calibrated(&other, episode, pictures, |gate| match part {
                     Part::Shift => gate.shifts.clear(),
                     Part::Blend => gate.share = 1.0,
-                    Part::Steps | Part::Memory | Part::Detectors => {}
+                    Part::Steps | Part::Memory | Part::Consensus | Part::Detectors => {}
                 })
             }
             Method::Steps(steps) => {
@@ -185,8 +202,7 @@ impl Trial<'_> {
             initialization.calibrate(&episode.support, episode.new_words.len()).finish()
         };
         let Some(inner_loop) = self.inner_loop else { return Ok(calibrate(initialization)) };
-        let mut still = initialization.clone();
-        still.schedule.steps = 0;
+        let still = still(initialization);
         let calibrated = calibrate(&still);
         if initialization.schedule.steps == 0 || !calibrated.familiarity.is_place() {
             return Ok(calibrate(initialization));
@@ -205,11 +221,19 @@ impl Trial<'_> {
         let calibrated = self.adapt(initialization, episode)?;
         let mut gates = self.gates(initialization, &calibrated, pictures);
         gates.iter_mut().for_each(change);
-        self.speak(pictures, &episode.new_words, |z, places, already| {
+        let mut said = self.speak(pictures, |z, places, already| {
             let asked: Vec<Row<f32>> =
                 places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();
             initialization.probabilities(&calibrated, z, &asked)
-        })
+        })?;
+        if let Some(consensus) = initialization.consensus(&calibrated) {
+            for (gate, said) in gates.iter().zip(&mut said) {
+                if let Choice::Support(words) = consensus.choose(gate, std::slice::from_ref(said)) {
+                    *said = words.to_vec();
+                }
+            }
+        }
+        Ok(self.texts(&said, episode))
     }
 
     fn cosines<H>(&self, calibrated: &Calibrated<f32, H>, pictures: &[usize]) -> Vec<Array1<f32>> {
@@ -233,9 +257,7 @@ impl Trial<'_> {
             let best = (0..support.len())
                 .max_by(|&a, &b| own.dot(&support[a]).total_cmp(&own.dot(&support[b])))
                 .unwrap_or_default();
-            let words: Vec<u32> =
-                episode.support[best].captions[0].targets.iter().map(|&word| word as u32).collect();
-            self.text(&words, &episode.new_words)
+            self.text(&episode.support[best].captions[0].targets, &episode.new_words)
         };
         pictures.iter().map(said).collect()
     }
@@ -245,9 +267,8 @@ impl Trial<'_> {
     fn speak(
         &self,
         pictures: &[usize],
-        new_words: &[String],
         mut score: impl FnMut(&ArrayView2<f32>, &[usize], &[Vec<usize>]) -> Array2<f32>,
-    ) -> anyhow::Result<Vec<String>> {
+    ) -> anyhow::Result<Vec<Vec<usize>>> {
         let known = self.initialization.head.words();
         let mut already = vec![Vec::new(); pictures.len()];
         let max_words = self.body.bundle().manifest().decoding.max_words;
@@ -261,17 +282,33 @@ impl Trial<'_> {
                 }
                 chosen
             })?;
-        Ok(said.iter().map(|said| self.text(&said.words, new_words)).collect())
+        Ok(said.iter().map(|said| indices(&said.words)).collect())
     }
 
-    fn text(&self, words: &[u32], new_words: &[String]) -> String {
+    fn texts(&self, said: &[Vec<usize>], episode: &Episode) -> Vec<String> {
+        said.iter().map(|words| self.text(words, &episode.new_words)).collect()
+    }
+
+    fn text(&self, words: &[usize], new_words: &[String]) -> String {
         let known = self.initialization.head.words();
-        let spell = |&word: &u32| match (word as usize).checked_sub(known) {
-            None => self.words[word as usize].as_str(),
+        let spell = |&word: &usize| match word.checked_sub(known) {
+            None => self.words[word].as_str(),
             Some(new) => new_words.get(new).map_or("", String::as_str),
         };
-        words.iter().filter(|word| **word != END).map(spell).collect::<Vec<_>>().join(" ")
+        words.iter().filter(|word| **word != END as usize).map(spell).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// A bundle's without any step.
+fn still(initialization: &Initialization<f32>) -> Initialization<f32> {
+    let mut still = initialization.clone();
+    still.schedule.steps = 0;
+    still
+}
+
+/// Words that said an end, without it.
+fn indices(words: &[u32]) -> Vec<usize> {
+    words.iter().filter(|word| **word != END).map(|&word| word as usize).collect()
 }
 
 fn remembered(
