@@ -222,21 +222,21 @@ impl<T: Real> Initialization<T> {
         if calibrated.familiarity.is_place() { blend } else { MemoryBlend { share: 0.0, ..blend } }
     }
 
-    /// The losses of a picture's captions before and after a calibration, and how many tokens they are the mean of. A new
+    /// The losses of a picture's captions before and after a calibration that has this gate for it, and how many tokens they are the mean of. A new
     /// word counts, at worst, as guessed among all known words.
     #[must_use]
     pub fn losses<H: Logits<T>>(
         &self,
         calibrated: &Calibrated<T, H>,
+        gate: &Gate<T>,
         shown: &Shown<T>,
     ) -> (Losses<T>, usize) {
-        let gate = self.gate(calibrated, &shown.observation);
         let known = self.head.words();
         let guess = T::one() / real(known as f64);
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), 0);
         for Read { z, targets } in &shown.captions {
             let initial = self.head.probabilities(&z.view());
-            let asked = vec![Row { gate: &gate, already: &[] }; targets.len()];
+            let asked = vec![Row { gate, already: &[] }; targets.len()];
             let adapted = self.probabilities(calibrated, &z.view(), &asked);
             for (n, &target) in targets.iter().enumerate() {
                 let floor = if target < known { T::min_positive_value() } else { guess };
@@ -269,7 +269,8 @@ impl<T: Real> Initialization<T> {
             };
             let calibrated = self.fit(&part(false), new_words);
             for shown in part(true) {
-                let (losses, count) = self.losses(&calibrated, shown);
+                let gate = self.gate(&calibrated, &shown.observation);
+                let (losses, count) = self.losses(&calibrated, &gate, shown);
                 let count = real::<T>(count as f64);
                 before += losses.before * count;
                 after += losses.after * count;

@@ -50,6 +50,9 @@ struct Change<T> {
 pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop) -> Adapted<T> {
     let z = support.z.view();
     let mut adapted = Adapted { start, first: None, second: Vec::new() };
+    if schedule.steps == 0 {
+        return adapted;
+    }
     let mut hidden = adapted.hidden(&z);
     let mut from_start = adapted.start.logits_of(&hidden.value.view());
     let mut second_basis_is_stale = true;

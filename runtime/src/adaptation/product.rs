@@ -55,13 +55,15 @@ fn dot<S: Simd>(simd: S, a: &[f32], b: &[f32]) -> f32 {
         rest += a * b;
     }
     let ((a, a_last), (b, b_last)) = (a.as_chunks::<SUMS>(), b.as_chunks::<SUMS>());
-    let mut sums = [simd.splat_f32s(0.0); SUMS];
+    // Written out, since the device's program is optimised for size, which would leave a loop of four with its sums in memory.
+    let zero = simd.splat_f32s(0.0);
+    let (mut first, mut second, mut third, mut fourth) = (zero, zero, zero, zero);
     for (a, b) in a.iter().zip(b) {
-        for place in 0..SUMS {
-            sums[place] = simd.mul_add_f32s(a[place], b[place], sums[place]);
-        }
+        first = simd.mul_add_f32s(a[0], b[0], first);
+        second = simd.mul_add_f32s(a[1], b[1], second);
+        third = simd.mul_add_f32s(a[2], b[2], third);
+        fourth = simd.mul_add_f32s(a[3], b[3], fourth);
     }
-    let [mut first, second, third, fourth] = sums;
     for (&a, &b) in a_last.iter().zip(b_last) {
         first = simd.mul_add_f32s(a, b, first);
     }

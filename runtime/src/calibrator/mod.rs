@@ -119,8 +119,13 @@ impl Calibrator {
         let new_words = plan.new_words.len();
         let calibrated = self.initialization.calibrate(&shown, new_words).finish();
         let held_out = self.initialization.held_out(&shown, new_words);
-        let scored: Vec<_> =
-            shown.iter().map(|shown| self.initialization.losses(&calibrated, shown)).collect();
+        let scored: Vec<_> = shown
+            .iter()
+            .map(|shown| {
+                let gate = self.initialization.gate(&calibrated, &shown.observation);
+                (self.initialization.losses(&calibrated, &gate, shown), gate)
+            })
+            .collect();
         let steps = self.initialization.schedule_for(&calibrated.familiarity).steps;
         let scores =
             Scores { samples: samples.len(), held_out: held_out.map(|losses| [losses.before, losses.after]) };
@@ -132,8 +137,8 @@ impl Calibrator {
             plan.new_words.iter().map(|(_, written)| written.to_owned()).collect(),
         ));
         let mut reports = Vec::with_capacity(seen.len());
-        for ((seen, shown), (losses, tokens)) in seen.iter().zip(&shown).zip(scored) {
-            let applied = Applied::new(learned.clone(), learned.gate(&shown.observation));
+        for (seen, ((losses, tokens), gate)) in seen.iter().zip(scored) {
+            let applied = Applied::new(learned.clone(), gate);
             let words = self.captioner.speaker.say(seen.tokens(), Some(applied))?.words;
             let said: Vec<&str> = words.iter().map(|word| word.word.as_str()).collect();
             reports.push(SampleReport {
