@@ -1,7 +1,7 @@
 //! Meta-training on drawn places, with every algorithm.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -13,6 +13,7 @@ use metalens_tests::bundles::Bundles;
 use metalens_tests::meta::schedule;
 use metalens_tests::{drawing, tiny};
 use metalens_trainer::corpus::{self, Corpus, Format};
+use metalens_trainer::export;
 use metalens_trainer::features::{self, PrepareOptions};
 use metalens_trainer::meta::{
     self, Algorithm, Body, DetectorConfig, Gallery, Learned, MetaConfig, MetaTrained, Method, OuterConfig,
@@ -77,6 +78,10 @@ impl Ground {
     }
 
     fn train(&self, algorithm: Algorithm, iterations: usize) -> MetaTrained {
+        self.train_with(algorithm, iterations, false)
+    }
+
+    fn train_with(&self, algorithm: Algorithm, iterations: usize, body: bool) -> MetaTrained {
         let config = MetaConfig {
             seed: 0,
             things: self.path("bundles/data"),
@@ -86,14 +91,22 @@ impl Ground {
             ordinary: 20,
             detectors: DetectorConfig { epochs: 1, ..DetectorConfig::default() },
             evidence: None,
-            outer: OuterConfig { algorithm, iterations, meta_batch: 2, head_rate: 1e-3, number_rate: 1e-1 },
+            outer: OuterConfig {
+                algorithm,
+                iterations,
+                meta_batch: 2,
+                head_rate: 1e-3,
+                number_rate: 1e-1,
+                body,
+                body_rate: 1e-3,
+            },
             inner_loop: Some(metalens_models::InnerLoop {
                 alpha: vec![[0.1, 0.5], [0.0, 0.5]],
                 steps: 2,
                 ..schedule()
             }),
         };
-        let run = self.path(&format!("run-{algorithm:?}-{iterations}"));
+        let run = self.path(&format!("run-{algorithm:?}-{iterations}-{body}"));
         std::fs::create_dir(&run).unwrap();
         meta_train(&self.body, &config, &run, &AtomicBool::new(false)).unwrap()
     }
@@ -152,6 +165,38 @@ fn every_algorithm_learns_from_places() {
         );
         assert_ne!(trained.head, start, "{algorithm:?}");
         assert_eq!(trained.schedule.alpha[1][0], 0.0, "{algorithm:?}: a layer that rests goes on resting");
+    }
+}
+
+#[test]
+fn a_body_learns_too_where_it_is_asked_to_and_is_exported() {
+    let ground = Ground::new();
+    let (frozen, learned) = (ground.train(Algorithm::Maml, 8), ground.train_with(Algorithm::Maml, 8, true));
+    // Before the first step, captions that are read anew are what they were.
+    assert!((frozen.losses[0] - learned.losses[0]).abs() < 1e-4, "{:?} {:?}", frozen.losses, learned.losses);
+    assert!(learned.losses[7] < frozen.losses[7], "{:?} {:?}", frozen.losses, learned.losses);
+    assert!(frozen.outer.unwrap().body().is_none());
+    let outer = learned.outer.unwrap();
+    let parameters = outer.body().unwrap();
+
+    let bundle = ground.body.bundle();
+    let mut files: BTreeMap<String, Vec<u8>> =
+        bundle.manifest().files.keys().map(|name| (name.clone(), bundle.read(name).unwrap())).collect();
+    files.extend(export::adapted_body(&ground.body, parameters).unwrap());
+    let out = ground.path("learned");
+    // The runtime captions the golden picture with the new graphs.
+    export::write_files(bundle.manifest().clone(), &files, &out).unwrap();
+    let body = Body::open(&out).unwrap();
+    let flat = |tensor: &Tensor| tensor.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let gap = |a: &[f32], b: &[f32]| a.iter().zip(b).fold(0.0_f32, |most, (x, y)| most.max((x - y).abs()));
+    for name in
+        ["projection.weight", "norm.bias", "key.weight", "start.bias", "word.weight", "gru.state.weight"]
+    {
+        let [was, is, read] =
+            [ground.body.parameters(), parameters, body.parameters()].map(|of| flat(of.get(name)));
+        assert!(gap(&was, &is) > 1e-4, "{name} did not learn");
+        // Large ones are stored at half precision.
+        assert!(gap(&is, &read) < 1e-3, "{name}: {}", gap(&is, &read));
     }
 }
 

@@ -71,6 +71,23 @@ impl GraphBuilder {
         Ok(Self { graph, precision })
     }
 
+    /// Continues a graph that was read from a file after the node that makes `value`: what comes behind it is dropped.
+    ///
+    /// # Errors
+    /// When the bytes are no ONNX model with a graph that makes such a value.
+    pub fn extend_at(bytes: &[u8], value: &str, name: &str, precision: Precision) -> Result<Self, NotAGraph> {
+        let mut this = Self::extend(bytes, name, precision)?;
+        let graph = &mut this.graph;
+        let makes = |node: &NodeProto| node.output.iter().any(|output| output == value);
+        let last = graph.node.iter().position(makes);
+        let last = last.ok_or_else(|| NotAGraph(format!("no node of it makes {value}")))?;
+        graph.node.truncate(last + 1);
+        let nodes = &graph.node;
+        let is_used = |tensor: &TensorProto| nodes.iter().any(|node| node.input.contains(&tensor.name));
+        graph.initializer.retain(is_used);
+        Ok(this)
+    }
+
     /// Declares an input of 32-bit floats.
     pub fn input(&mut self, name: &str, shape: &[Axis]) -> String {
         self.graph.input.push(value_info(name, DataType::Float, shape));

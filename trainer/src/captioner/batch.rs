@@ -36,6 +36,15 @@ impl PackedCaptions {
         }
         packed
     }
+
+    /// Where the words of each of the caller's rows stand, the end last.
+    #[must_use]
+    pub fn places(&self) -> Vec<Vec<usize>> {
+        let mut places = vec![Vec::new(); self.order.len()];
+        let rows = self.rows_at.iter().flat_map(|&rows| &self.order[..rows]);
+        rows.enumerate().for_each(|(place, &row)| places[row].push(place));
+        places
+    }
 }
 
 /// One batch, or one shard of it.
@@ -69,5 +78,6 @@ mod tests {
         assert_eq!(packed.rows_at, [3, 3, 2, 1]);
         assert_eq!(packed.inputs, [1, 1, 1, 5, 8, 7, 9, 4, 6]);
         assert_eq!(packed.targets, [5, 8, 7, 9, 4, 2, 6, 2, 2]);
+        assert_eq!(packed.places(), [vec![2, 5], vec![0, 3, 6, 8], vec![1, 4, 7]]);
     }
 }

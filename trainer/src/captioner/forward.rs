@@ -164,10 +164,18 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn teach(&self, batch: &Batch, dropout: &mut Option<Dropout>) -> Result<Tensor> {
+        let z = self.body(batch, dropout)?;
+        self.head(&z, dropout)
+    }
+
+    /// z `[words, feature]` of the batch's captions: all of the captioner but its head.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn body(&self, batch: &Batch, dropout: &mut Option<Dropout>) -> Result<Tensor> {
         let encoded = self.encode(&batch.features, dropout)?;
         let Batch { captions, picture_of_row, .. } = batch;
-        let z = self.read(&captions.inputs, &captions.rows_at, &encoded, picture_of_row, dropout)?;
-        self.head(&z, dropout)
+        self.read(&captions.inputs, &captions.rows_at, &encoded, picture_of_row, dropout)
     }
 
     /// z `[words, feature]` of captions that are read as they were written, in the order of

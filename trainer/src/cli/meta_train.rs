@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
 use metalens_models::{Familiarity, Manifest, file};
+use metalens_trainer::captioner::Parameters;
 use metalens_trainer::export;
-use metalens_trainer::meta::{Algorithm, Body, MetaConfig, meta_train};
+use metalens_trainer::meta::{Algorithm, Body, Learned, MetaConfig, MetaTrained, OuterConfig, meta_train};
 
 /// Meta-learns a bundle's head, and what calibration needs beside it, and writes a bundle that adapts.
 #[derive(clap::Args)]
@@ -21,6 +22,10 @@ pub struct Arguments {
     /// Take the evidence's weights from this bundle, which was meta-trained on a body that saw fewer pictures.
     #[arg(long, value_name = "DIR")]
     evidence_from: Option<PathBuf>,
+    /// Let the body learn too, in the outer loop; then references and evidence are made for the new body. Its rate is
+    /// outer.body_rate.
+    #[arg(long)]
+    body: bool,
     /// Where the outer loop is saved; the same command goes on from there. A folder of the configuration that was run.
     #[arg(long)]
     run: PathBuf,
@@ -56,9 +61,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         "{}: exists already; remove it, or name another folder",
         arguments.out.display()
     );
+    config.outer.body |= arguments.body;
+    anyhow::ensure!(
+        !config.outer.body || config.places.is_some(),
+        "{}: places: needed for a body to learn from",
+        arguments.config.display()
+    );
     let stop = super::stop_on_ctrl_c()?;
     claim(&arguments.run, &config, &body)?;
-    let trained = meta_train(&body, &config, &arguments.run, &stop)?;
+    let mut body = body;
+    let mut trained = meta_train(&body, &config, &arguments.run, &stop)?;
+    if let Some(parameters) = trained.outer.as_ref().and_then(Learned::body) {
+        let losses = std::mem::take(&mut trained.losses);
+        body = with_body(&body, &trained, parameters, &arguments.run.join("body"))?;
+        // Everything that the old body looked at is looked at again.
+        let outer = OuterConfig { iterations: 0, body: false, ..config.outer };
+        let again = MetaConfig { outer, inner_loop: Some(trained.schedule), ..config.clone() };
+        trained = meta_train(&body, &again, &arguments.run, &stop)?;
+        trained.losses = losses;
+    }
     let rows = trained.losses.iter().enumerate().map(|(step, loss)| format!("{},{loss:.4}\n", step + 1));
     let curve = arguments.run.join("curve.csv");
     std::fs::write(&curve, format!("outer_step,query_loss\n{}", rows.collect::<String>()))
@@ -96,6 +117,28 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     say(format_args!("{}: bundle {}", arguments.out.display(), manifest.id))?;
     say(serde_json::to_string_pretty(&manifest.inner_loop)?)?;
     Ok(())
+}
+
+/// The body of a bundle with learned parameters and head, in the folder `out`, whatever was there.
+fn with_body(
+    body: &Body,
+    trained: &MetaTrained,
+    parameters: &Parameters,
+    out: &Path,
+) -> anyhow::Result<Body> {
+    if out.exists() {
+        std::fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
+    }
+    let bundle = body.bundle();
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
+    for name in bundle.manifest().files.keys() {
+        files.insert(name.clone(), bundle.read(name)?);
+    }
+    files.extend(export::adapted_body(body, parameters)?);
+    let slots = bundle.manifest().special.slots.count;
+    files.insert(file::HEAD.to_owned(), export::adapted_head(body, &trained.head, slots)?);
+    export::write_files(bundle.manifest().clone(), &files, out)?;
+    Body::open(out)
 }
 
 /// A run's folder belongs to one configuration and one bundle.

@@ -60,7 +60,27 @@ pub fn encoder(
     parameters: &Parameters,
     precision: Precision,
 ) -> std::result::Result<Vec<u8>, GraphError> {
-    let graph = GraphBuilder::extend(trunk, "encoder", precision)?;
+    projected(GraphBuilder::extend(trunk, "encoder", precision)?, positions, parameters)
+}
+
+/// encoder.onnx `of` with other parameters behind its trunk.
+///
+/// # Errors
+/// When it is no encoder that [`encoder`] wrote.
+pub fn encoder_with(
+    of: &[u8],
+    positions: Positions,
+    parameters: &Parameters,
+    precision: Precision,
+) -> std::result::Result<Vec<u8>, GraphError> {
+    projected(GraphBuilder::extend_at(of, "features", "encoder", precision)?, positions, parameters)
+}
+
+fn projected(
+    graph: GraphBuilder,
+    positions: Positions,
+    parameters: &Parameters,
+) -> std::result::Result<Vec<u8>, GraphError> {
     let mut w = Writer { graph, parameters };
     let sizes = parameters.sizes;
     let projected = w.linear("features", "projection", "projected")?;

@@ -13,7 +13,7 @@ use metalens_models::{
     WriteError, file,
 };
 
-pub use graphs::{GraphError, Positions, decoder, encoder, head};
+pub use graphs::{GraphError, Positions, decoder, encoder, encoder_with, head};
 
 use ndarray::{Array1, Array2};
 
@@ -111,6 +111,20 @@ pub fn adapted_head(body: &Body, head: &adaptation::Head<f32>, slots: usize) -> 
     let sizes = body.parameters().sizes;
     let parameters = Parameters::from_tensors(sizes, &tensors, candle_core::DType::F32, &Device::Cpu)?;
     Ok(graphs::head(slots, &parameters, Precision::F16)?)
+}
+
+/// encoder.onnx and decoder.onnx of `body`'s bundle with `parameters` in the place of its own, at half precision, by their names.
+///
+/// # Errors
+/// When a shape does not fit, or the bundle's encoder was not written by this trainer.
+pub fn adapted_body(body: &Body, parameters: &Parameters) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    let bundle = body.bundle();
+    let (shapes, slots) = (bundle.manifest().shapes, bundle.manifest().special.slots.count);
+    let (positions, half) = (Positions(shapes.positions()), Precision::F16);
+    let encoder = encoder_with(&bundle.read(file::ENCODER)?, positions, parameters, half)
+        .with_context(|| bundle.folder().join(file::ENCODER).display().to_string())?;
+    let decoder = decoder(positions, slots, UNKNOWN, parameters, half)?;
+    Ok(BTreeMap::from([(file::ENCODER.to_owned(), encoder), (file::DECODER.to_owned(), decoder)]))
 }
 
 fn said(bundle: &Path, picture: &[u8]) -> anyhow::Result<Golden> {

@@ -12,7 +12,7 @@ use metalens::vision::{self, Encoder};
 use metalens_models::{Bundle, Vocabulary, file};
 use ndarray::{Array1, Array2, ArrayView2};
 
-use crate::captioner::{Captioner, Encoded, PackedCaptions, Parameters, Sizes};
+use crate::captioner::{Batch, Captioner, Encoded, PackedCaptions, Parameters, Sizes};
 use crate::features::Features;
 use crate::parallel;
 use crate::vocabulary::{END, START, UNKNOWN};
@@ -173,6 +173,27 @@ impl Body {
         Ok(encodings)
     }
 
+    /// Captions of pictures of a prepared folder, for a body that learns; pairs of a place there and its words' ids.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn batch(&self, features: &Features, captions: &[(usize, Vec<u32>)]) -> candle_core::Result<Batch> {
+        let mut pictures: Vec<usize> = captions.iter().map(|(picture, _)| *picture).collect();
+        pictures.sort_unstable();
+        pictures.dedup();
+        let mut flat = Vec::new();
+        pictures.iter().for_each(|&picture| features.extend(picture, 0, &mut flat));
+        let shape = (pictures.len(), self.bundle.manifest().shapes.positions(), self.parameters.sizes.trunk);
+        let of_row: Vec<u32> = captions
+            .iter()
+            .map(|(picture, _)| pictures.binary_search(picture).unwrap_or_default() as u32)
+            .collect();
+        let words: Vec<&[u32]> = captions.iter().map(|(_, words)| words.as_slice()).collect();
+        let mut packed = PackedCaptions::new(&words, START, END);
+        packed.inputs = self.known(&packed.inputs);
+        Ok(Batch::new(Tensor::from_vec(flat, shape, &Device::Cpu)?, &of_row, packed))
+    }
+
     fn tensors(&self, encodings: &Encodings, pictures: &[usize]) -> candle_core::Result<Encoded> {
         let gather = |rows: &[Vec<f32>], inner: &[usize]| {
             let mut flat = Vec::with_capacity(pictures.len() * rows[pictures[0]].len());
@@ -216,18 +237,10 @@ impl Body {
                 captioner.read(&self.known(&packed.inputs), &packed.rows_at, &encoded, &of_row, &mut None)?;
             let width = z.dim(1)?;
             let z: Vec<f32> = z.flatten_all()?.to_vec1()?;
-            let (mut flat, mut targets) =
-                (vec![Vec::new(); captions.len()], vec![Vec::new(); captions.len()]);
-            let mut place = 0;
-            for &rows in &packed.rows_at {
-                for &row in &packed.order[..rows] {
-                    flat[row].extend_from_slice(&z[place * width..][..width]);
-                    targets[row].push(packed.targets[place] as usize);
-                    place += 1;
-                }
-            }
-            for (row, (flat, targets)) in flat.into_iter().zip(targets).enumerate() {
-                let z = Array2::from_shape_vec((targets.len(), width), flat)?;
+            for (row, places) in packed.places().into_iter().enumerate() {
+                let flat = places.iter().flat_map(|place| &z[place * width..][..width]).copied().collect();
+                let z = Array2::from_shape_vec((places.len(), width), flat)?;
+                let targets = places.iter().map(|&place| packed.targets[place] as usize).collect();
                 taught[chunk * CAPTIONS + row] = Some(Taught { z, targets });
             }
         }
@@ -287,6 +300,13 @@ impl Body {
         let known = self.parameters.sizes.vocabulary as u32;
         words.iter().map(|&word| if word < known { word } else { UNKNOWN }).collect()
     }
+}
+
+/// Parameters with variables of their own.
+pub(super) fn fresh(parameters: &Parameters) -> candle_core::Result<Parameters> {
+    let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
+    let tensors = parameters.tensors().into_iter().map(copy).collect::<candle_core::Result<_>>()?;
+    Parameters::from_tensors(parameters.sizes, &tensors, DType::F32, &Device::Cpu)
 }
 
 /// Words that a caption has so far.

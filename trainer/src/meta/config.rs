@@ -64,6 +64,16 @@ pub struct OuterConfig {
     pub head_rate: f64,
     /// Learning rate of the logarithms of step sizes and damping.
     pub number_rate: f64,
+    /// Whether the body learns as well, in the outer loop alone; else it is frozen.
+    #[serde(default)]
+    pub body: bool,
+    /// Learning rate of the body, where it learns.
+    #[serde(default = "body_rate")]
+    pub body_rate: f64,
+}
+
+fn body_rate() -> f64 {
+    1e-5
 }
 
 impl MetaConfig {

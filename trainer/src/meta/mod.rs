@@ -24,7 +24,7 @@ pub use evidence::{Ground, Separation, learn_evidence, learn_place, nearness};
 pub use gallery::{Gallery, most_probable, shown};
 pub use head::{Head, Order, StepSizes, Tokens};
 pub use method::{Method, Part, Trial};
-pub use outer::{Algorithm, Learned, Lesson, Support};
+pub use outer::{Algorithm, Learned, Lesson, Source, Support};
 pub use protocol::{Estimate, Protocol, Reached, table};
 pub use references::{references, to_file};
 pub use train::{MetaTrained, meta_train};

@@ -6,7 +6,9 @@
 //! ```
 //!
 //! with L_query the mean loss per token of the query's captions, under the blend with the memory that the device uses. The last
-//! term keeps captions before calibration as they were.
+//! term keeps captions before calibration as they were. The body is frozen, or learns in the outer loop alone (ANIL; Raghu et al.
+//! 2020): then z of support and query is part of what is differentiated, and the last term compares the body as well. What is
+//! looked up, which is the memory and the mixtures that new words begin as, is that of the body before.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -18,7 +20,9 @@ use metalens_models::{InnerLoop, MemoryBlend};
 use ndarray::{Array1, Array2};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::body::fresh;
 use super::head::{Head, Order, StepSizes, Tokens, log_softmax, with_constant};
+use crate::captioner::{Batch, Captioner, Parameters};
 use crate::optimiser::{AdamW, Rates};
 
 /// How the outer loop learns.
@@ -36,10 +40,23 @@ pub enum Algorithm {
     Reptile,
 }
 
+/// Where the head's inputs come from.
+pub enum Source {
+    /// z `[tokens, feature]`, as a frozen body made it.
+    Fixed(Array2<f32>),
+    /// Captions that a body reads which learns.
+    Read {
+        /// The captions.
+        batch: Batch,
+        /// Where the tokens stand in the batch.
+        places: Vec<u32>,
+    },
+}
+
 /// What the inner loop adapts to.
 pub struct Support {
-    /// z `[tokens, feature]`.
-    pub z: Array2<f32>,
+    /// z of the tokens.
+    pub z: Source,
     /// The word of each token.
     pub targets: Vec<usize>,
     /// How much each token counts; sums to one.
@@ -53,7 +70,7 @@ pub struct Lesson {
     /// What is adapted to.
     pub support: Support,
     /// z of the query.
-    pub query: Array2<f32>,
+    pub query: Source,
     /// Words of the query; those that have no row are left out by whoever makes the lesson.
     pub query_targets: Vec<usize>,
     /// The memory's probability of each word of the query.
@@ -71,12 +88,27 @@ pub struct Learned {
     damping: Option<Var>,
     /// log of each parameter's own factor on the step sizes, for Meta-SGD.
     factors: Option<[Var; 2]>,
-    optimisers: [AdamW; 2],
+    body: Option<LearnedBody>,
+    /// Of the head, of the inner loop's numbers, and of the body.
+    optimisers: [AdamW; 3],
     reference: Head,
     /// What the rows of new words have more than those that they are mixed from `[1, hidden + 1]`.
     offset: Tensor,
     blend: MemoryBlend,
     pools: Vec<ThreadPool>,
+}
+
+/// A body that learns, and as it was.
+struct LearnedBody {
+    now: Parameters,
+    reference: Parameters,
+}
+
+impl LearnedBody {
+    /// All but the head's.
+    fn variables(&self) -> impl Iterator<Item = (&'static str, &Var)> {
+        self.now.iter().filter(|(name, _)| !name.starts_with("head."))
+    }
 }
 
 /// Share of the loss without the memory.
@@ -85,7 +117,7 @@ const HEAD_ALONE: f64 = 0.3;
 const REPTILE: f64 = 0.1;
 
 impl Learned {
-    /// Starts from a pre-trained head and the schedule's numbers.
+    /// Starts from a pre-trained head and the schedule's numbers; `body` is that of a body that learns too.
     ///
     /// # Errors
     /// When the device refuses an allocation.
@@ -93,7 +125,16 @@ impl Learned {
         head: &adaptation::Head<f32>,
         schedule: &InnerLoop,
         algorithm: Algorithm,
+        body: Option<&Parameters>,
     ) -> anyhow::Result<Self> {
+        anyhow::ensure!(
+            body.is_none() || algorithm != Algorithm::Reptile,
+            "outer.body: reptile averages adapted parameters, and the inner loop adapts no body; choose another algorithm"
+        );
+        let body = match body {
+            Some(body) => Some(LearnedBody { now: fresh(body)?, reference: fresh(body)? }),
+            None => None,
+        };
         let start = tensors(head)?;
         let vars = [Var::from_tensor(&start.first)?, Var::from_tensor(&start.second)?];
         let log = |x: f64| x.max(1e-6).ln() as f32;
@@ -122,8 +163,10 @@ impl Learned {
             .map(|_| ThreadPoolBuilder::new().num_threads(1).build())
             .collect::<std::result::Result<_, _>>()?;
         let numbers = std::iter::once(&alpha).chain(&damping).chain(factors.iter().flatten());
-        let optimisers = [AdamW::new(vars.iter())?, AdamW::new(numbers)?];
+        let bodys = body.iter().flat_map(LearnedBody::variables).map(|(_, var)| var);
+        let optimisers = [AdamW::new(vars.iter())?, AdamW::new(numbers)?, AdamW::new(bodys)?];
         Ok(Self {
+            body,
             optimisers,
             head: vars,
             alpha,
@@ -139,6 +182,12 @@ impl Learned {
 
     fn start(&self) -> Head {
         Head { first: self.head[0].as_tensor().clone(), second: self.head[1].as_tensor().clone() }
+    }
+
+    /// [z; 1] `[tokens, feature + 1]`.
+    fn z(&self, source: &Source) -> Result<Tensor> {
+        let body = || self.body.as_ref().map(|body| &body.now);
+        z_of(source, body)
     }
 
     /// The sizes for a head with a row for each of `mixtures` `[new words, words]`, whose factors are mixed as its rows are.
@@ -172,7 +221,7 @@ impl Learned {
         let rows = mixtures.matmul(&start.second)?.broadcast_add(&self.offset)?;
         let start = Head { first: start.first, second: Tensor::cat(&[&start.second, &rows], 0)? };
         let tokens = Tokens {
-            z: with_constant(&tensor(&support.z)?)?,
+            z: self.z(&support.z)?,
             targets: one_hot(&support.targets, start.second.dim(0)?)?,
             weights: Tensor::from_vec(support.weights.to_vec(), (support.weights.len(), 1), &Device::Cpu)?,
         };
@@ -183,7 +232,7 @@ impl Learned {
     fn loss(&self, lesson: &Lesson, order: Order) -> Result<(Tensor, Head)> {
         let adapted = self.adapt(&lesson.support, order)?;
         let count = lesson.query_targets.len();
-        let log_p = log_softmax(&adapted.logits(&with_constant(&tensor(&lesson.query)?)?)?)?;
+        let log_p = log_softmax(&adapted.logits(&self.z(&lesson.query)?)?)?;
         let targets: Vec<u32> = lesson.query_targets.iter().map(|&word| word as u32).collect();
         let log_p = log_p.gather(&Tensor::from_vec(targets, (count, 1), &Device::Cpu)?, 1)?.squeeze(1)?;
         let share = self.blend.share;
@@ -194,16 +243,17 @@ impl Learned {
         Ok((loss, adapted))
     }
 
-    /// One outer step on a meta-batch; `ordinary` is z of ordinary captions `[tokens, feature]`. Returns the mean query loss.
+    /// One outer step on a meta-batch; `ordinary` is z of ordinary captions, and `rates` are those of the head, of the inner
+    /// loop's numbers and of the body. Returns the mean query loss.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn step(
         &mut self,
         lessons: &[Lesson],
-        ordinary: &Array2<f32>,
+        ordinary: &Source,
         algorithm: Algorithm,
-        rates: [f64; 2],
+        rates: [f64; 3],
     ) -> anyhow::Result<f64> {
         let order = if algorithm == Algorithm::Fomaml { Order::First } else { Order::Second };
         let pools = &self.pools;
@@ -220,12 +270,7 @@ impl Learned {
                     vec![toward(&this.head[0], &adapted.first)?, toward(&this.head[1], &second)?],
                 ));
             }
-            let gradients = loss.backward()?;
-            let flat = |var: &Var| match gradients.get(var) {
-                Some(gradient) => gradient.flatten_all()?.to_vec1(),
-                None => Ok(vec![0.0; var.elem_count()]),
-            };
-            Ok((value, this.variables().map(flat).collect::<Result<_>>()?))
+            Ok((value, this.gradients(&loss)?))
         };
         let work = &work;
         let parts = std::thread::scope(|scope| {
@@ -266,30 +311,45 @@ impl Learned {
         }
         let rates =
             rates.map(|learning_rate| Rates { learning_rate, weight_decay: 0.0, clip: 1.0, average: 0.0 });
-        let numbers = gradients.split_off(2);
-        self.optimisers[0].step(self.head.iter(), &gradients, rates[0])?;
+        let bodys = gradients.split_off(self.head.len() + self.numbers().count());
+        let numbers = gradients.split_off(self.head.len());
+        let [of_head, of_numbers, of_body] = &mut self.optimisers;
+        of_head.step(self.head.iter(), &gradients, rates[0])?;
         let own = std::iter::once(&self.alpha).chain(&self.damping).chain(self.factors.iter().flatten());
-        self.optimisers[1].step(own, &numbers, rates[1])?;
+        of_numbers.step(own, &numbers, rates[1])?;
+        if let Some(body) = &self.body {
+            of_body.step(body.variables().map(|(_, var)| var), &bodys, rates[2])?;
+        }
         Ok(loss)
     }
 
-    fn variables(&self) -> impl Iterator<Item = &Var> {
-        let numbers = std::iter::once(&self.alpha).chain(&self.damping);
-        self.head.iter().chain(numbers).chain(self.factors.iter().flatten())
+    fn numbers(&self) -> impl Iterator<Item = &Var> {
+        std::iter::once(&self.alpha).chain(&self.damping).chain(self.factors.iter().flatten())
     }
 
-    /// The gradient of the divergence from the pre-trained head on ordinary captions.
-    fn kept(&self, ordinary: &Array2<f32>) -> Result<Vec<Vec<f32>>> {
-        let z = with_constant(&tensor(ordinary)?)?;
-        let before = log_softmax(&self.reference.logits(&z)?)?;
+    fn variables(&self) -> impl Iterator<Item = &Var> {
+        let body = self.body.iter().flat_map(LearnedBody::variables).map(|(_, var)| var);
+        self.head.iter().chain(self.numbers()).chain(body)
+    }
+
+    /// The gradient of the divergence from the pre-trained captioner on ordinary captions.
+    fn kept(&self, ordinary: &Source) -> Result<Vec<Vec<f32>>> {
+        let z = self.z(ordinary)?;
+        let was = z_of(ordinary, || self.body.as_ref().map(|body| &body.reference))?.detach();
+        let before = log_softmax(&self.reference.logits(&was)?)?;
         let now = log_softmax(&self.start().logits(&z)?)?;
         let divergence = ((before.exp()? * (&before - now)?)?.sum_all()? / z.dim(0)? as f64)?;
-        let gradients = divergence.backward()?;
+        self.gradients(&divergence)
+    }
+
+    /// Of all variables, 0 where none reaches one.
+    fn gradients(&self, loss: &Tensor) -> Result<Vec<Vec<f32>>> {
+        let gradients = loss.backward()?;
         let flat = |var: &Var| match gradients.get(var) {
             Some(gradient) => gradient.flatten_all()?.to_vec1(),
             None => Ok(vec![0.0; var.elem_count()]),
         };
-        self.head.iter().map(flat).collect()
+        self.variables().map(flat).collect()
     }
 
     /// Writes everything that the next outer step depends on, as a whole.
@@ -344,8 +404,17 @@ impl Learned {
 
     fn named(&self) -> impl Iterator<Item = (String, &Var)> {
         let damping = self.damping.is_some().then_some("damping");
+        let factors = self.factors.is_some().then_some(["factors.first", "factors.second"]);
         let names = ["head.first", "head.second", "alpha"].into_iter().chain(damping);
-        names.chain(["factors.first", "factors.second"]).map(str::to_owned).zip(self.variables())
+        let names = names.chain(factors.into_iter().flatten()).map(str::to_owned);
+        let body = self.body.iter().flat_map(LearnedBody::variables).map(|(name, _)| format!("body.{name}"));
+        names.chain(body).zip(self.variables())
+    }
+
+    /// The body as it is now, where it learns; its head is that of the start.
+    #[must_use]
+    pub fn body(&self) -> Option<&Parameters> {
+        self.body.as_ref().map(|body| &body.now)
     }
 
     /// The head after the inner loop, also with factors that no schedule can hold.
@@ -376,6 +445,21 @@ impl Learned {
         };
         Ok((adaptation::Head { weight_1, bias_1, weight_2, bias_2 }, schedule))
     }
+}
+
+/// [z; 1] of a source, with the parameters of a body that reads.
+fn z_of<'a>(source: &Source, body: impl Fn() -> Option<&'a Parameters>) -> Result<Tensor> {
+    let z = match source {
+        Source::Fixed(z) => tensor(z)?,
+        Source::Read { batch, places } => {
+            let Some(body) = body() else {
+                candle_core::bail!("captions to read, and a body that is frozen")
+            };
+            let all = Captioner::new(body).body(batch, &mut None)?;
+            all.index_select(&Tensor::from_slice(places, places.len(), all.device())?, 0)?
+        }
+    };
+    with_constant(&z)
 }
 
 /// A layer's weights and biases.
@@ -412,19 +496,23 @@ mod tests {
     use metalens_models::{Familiarity, NewWordStart};
 
     use super::*;
+    use crate::captioner::{PackedCaptions, Sizes};
 
     fn numbers(rows: usize, columns: usize, seed: f32) -> Array2<f32> {
         Array2::from_shape_fn((rows, columns), |(i, j)| ((i * 31 + j * 17) as f32 * 0.7 + seed).sin())
     }
 
-    fn learned(algorithm: Algorithm) -> Learned {
-        let head = adaptation::Head {
+    fn head() -> adaptation::Head<f32> {
+        adaptation::Head {
             weight_1: numbers(4, 5, 0.0),
             bias_1: Array1::zeros(4),
             weight_2: numbers(6, 4, 1.0),
             bias_2: Array1::zeros(6),
-        };
-        let schedule = InnerLoop {
+        }
+    }
+
+    fn schedule() -> InnerLoop {
+        InnerLoop {
             steps: 2,
             alpha: vec![[0.1, 0.5], [0.0, 0.5]],
             damping: Some(1.0),
@@ -432,32 +520,35 @@ mod tests {
             memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
             consensus: None,
             familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
-        };
-        Learned::new(&head, &schedule, algorithm).unwrap()
+        }
+    }
+
+    fn learned(algorithm: Algorithm) -> Learned {
+        Learned::new(&head(), &schedule(), algorithm, None).unwrap()
     }
 
     fn lessons() -> Vec<Lesson> {
         let lesson = |seed: f32| Lesson {
             support: Support {
-                z: numbers(3, 5, seed),
+                z: Source::Fixed(numbers(3, 5, seed)),
                 targets: vec![1, 6, 2],
                 weights: Array1::from_vec(vec![0.25, 0.5, 0.25]),
                 mixtures: Array2::from_elem((1, 6), 1.0 / 6.0),
             },
-            query: numbers(4, 5, seed + 0.1),
+            query: Source::Fixed(numbers(4, 5, seed + 0.1)),
             query_targets: vec![1, 6, 2, 0],
             recalled: Array1::from_vec(vec![0.5, 0.5, 0.1, 0.0]),
         };
         vec![lesson(2.0), lesson(3.0)]
     }
 
-    const RATES: [f64; 2] = [1e-2, 1e-2];
+    const RATES: [f64; 3] = [1e-2, 1e-2, 0.0];
 
     #[test]
     fn every_algorithm_lowers_the_query_loss_and_a_resting_layer_rests() {
         for algorithm in [Algorithm::Maml, Algorithm::Fomaml, Algorithm::MetaSgd, Algorithm::Reptile] {
             let mut learned = learned(algorithm);
-            let ordinary = numbers(8, 5, 9.0);
+            let ordinary = Source::Fixed(numbers(8, 5, 9.0));
             let losses: Vec<f64> =
                 (0..30).map(|_| learned.step(&lessons(), &ordinary, algorithm, RATES).unwrap()).collect();
             assert!(losses[29] < losses[0] - 0.05, "{algorithm:?}: {losses:?}");
@@ -470,13 +561,13 @@ mod tests {
     #[test]
     fn meta_sgd_learns_a_size_for_each_parameter_and_begins_as_maml() {
         let (mut maml, mut sgd) = (learned(Algorithm::Maml), learned(Algorithm::MetaSgd));
-        let (lessons, ordinary) = (lessons(), numbers(8, 5, 9.0));
+        let (lessons, ordinary) = (lessons(), Source::Fixed(numbers(8, 5, 9.0)));
         let of = |learned: &Learned| learned.adapted(&lessons[0].support).unwrap();
         assert_eq!(of(&maml), of(&sgd));
         // The sizes alone learn.
         for _ in 0..30 {
             let step = |learned: &mut Learned, algorithm| {
-                learned.step(&lessons, &ordinary, algorithm, [0.0, 1e-1]).unwrap()
+                learned.step(&lessons, &ordinary, algorithm, [0.0, 1e-1, 0.0]).unwrap()
             };
             step(&mut maml, Algorithm::Maml);
             step(&mut sgd, Algorithm::MetaSgd);
@@ -493,11 +584,101 @@ mod tests {
         assert!(most > 1.5 * least, "{least} to {most}");
     }
 
+    /// A small body that learns, under a head of its own.
+    fn with_body() -> (Learned, Vec<Lesson>, Source) {
+        let sizes = Sizes { trunk: 3, token: 3, key: 2, state: 4, word: 2, hidden: 4, vocabulary: 6 };
+        let body = Parameters::new(sizes, 5, DType::F32, &Device::Cpu).unwrap();
+        let head = adaptation::Head { weight_1: numbers(4, sizes.feature(), 0.0), ..head() };
+        let features = Tensor::from_vec(
+            (0..2 * 4 * 3).map(|n| (n as f32 * 0.9).sin()).collect(),
+            (2, 4, 3),
+            &Device::Cpu,
+        );
+        let features = features.unwrap();
+        let read = |captions: &[&[u32]]| {
+            let batch = Batch::new(features.clone(), &[0, 1], PackedCaptions::new(captions, 4, 5));
+            let places = batch.captions.places().into_iter().flatten().map(|place| place as u32).collect();
+            Source::Read { batch, places }
+        };
+        let lesson = Lesson {
+            support: Support {
+                z: read(&[&[1], &[2, 3]]),
+                targets: vec![1, 5, 2, 6, 5],
+                weights: Array1::from_elem(5, 0.2),
+                mixtures: Array2::from_elem((1, 6), 1.0 / 6.0),
+            },
+            query: read(&[&[3, 1], &[2]]),
+            query_targets: vec![6, 1, 5, 2, 5],
+            recalled: Array1::from_vec(vec![0.5, 0.5, 0.1, 0.0, 0.2]),
+        };
+        let learned = Learned::new(&head, &schedule(), Algorithm::Maml, Some(&body)).unwrap();
+        (learned, vec![lesson], read(&[&[1, 2], &[3]]))
+    }
+
+    #[test]
+    fn the_bodys_gradient_goes_through_the_inner_loop() {
+        let (learned, lessons, _) = with_body();
+        let at = |order| {
+            let (loss, _) = learned.loss(&lessons[0], order).unwrap();
+            let gradients = learned.gradients(&loss).unwrap();
+            gradients[learned.head.len() + learned.numbers().count()..].to_vec()
+        };
+        let (second, first) = (at(Order::Second), at(Order::First));
+        let dot = |a: &[Vec<f32>], b: &[Vec<f32>]| {
+            a.iter().flatten().zip(b.iter().flatten()).map(|(x, y)| f64::from(x * y)).sum::<f64>()
+        };
+        let norm = dot(&second, &second).sqrt();
+        // Along the gradient, the loss changes by its norm.
+        let variables: Vec<Var> =
+            learned.body.iter().flat_map(LearnedBody::variables).map(|(_, var)| var.clone()).collect();
+        let start: Vec<Vec<f32>> =
+            variables.iter().map(|var| var.flatten_all().unwrap().to_vec1().unwrap()).collect();
+        let moved = |by: f64| {
+            for ((var, start), gradient) in variables.iter().zip(&start).zip(&second) {
+                let step = |(x, g): (&f32, &f32)| x + (by * f64::from(*g) / norm) as f32;
+                let values: Vec<f32> = start.iter().zip(gradient).map(step).collect();
+                var.set(&Tensor::from_vec(values, var.shape(), &Device::Cpu).unwrap()).unwrap();
+            }
+            f64::from(learned.loss(&lessons[0], Order::First).unwrap().0.to_scalar::<f32>().unwrap())
+        };
+        let slope = (moved(1e-2) - moved(-1e-2)) / 2e-2;
+        assert!((slope - norm).abs() < 1e-2 * norm, "{slope} and {norm}");
+        // Without the support's part it is another.
+        let cosine = dot(&first, &second) / (norm * dot(&first, &first).sqrt());
+        assert!(cosine < 0.99, "{cosine}");
+    }
+
+    #[test]
+    fn a_body_that_learns_lowers_the_query_loss_more_and_can_be_saved() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("outer.safetensors");
+        let after = |body_rate: f64| {
+            let (mut learned, lessons, ordinary) = with_body();
+            let mut losses = Vec::new();
+            for _ in 0..20 {
+                let rates = [1e-3, 1e-2, body_rate];
+                losses.push(learned.step(&lessons, &ordinary, Algorithm::Maml, rates).unwrap());
+            }
+            learned.save(&path, &losses).unwrap();
+            (losses[19], learned)
+        };
+        assert!(after(1e-2).0 < after(0.0).0 - 1e-2);
+        let (_, whole) = after(1e-2);
+        let (mut resumed, lessons, _) = with_body();
+        resumed.load(&path).unwrap();
+        let loss = |learned: &Learned| {
+            learned.loss(&lessons[0], Order::First).unwrap().0.to_scalar::<f32>().unwrap()
+        };
+        assert_eq!(loss(&resumed), loss(&whole));
+        let reptile = Learned::new(&head(), &schedule(), Algorithm::Reptile, whole.body());
+        assert!(reptile.err().unwrap().to_string().starts_with("outer.body: reptile"));
+    }
+
     #[test]
     fn a_run_that_was_saved_goes_on_as_if_it_had_not_stopped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("outer.safetensors");
-        let ordinary = numbers(8, 5, 9.0);
+        let ordinary = Source::Fixed(numbers(8, 5, 9.0));
         for algorithm in [Algorithm::Maml, Algorithm::MetaSgd] {
             let mut whole = learned(algorithm);
             let mut losses: Vec<f64> =

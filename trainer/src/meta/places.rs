@@ -16,11 +16,11 @@ use super::config::MetaConfig;
 use super::episode::{Episode, episode};
 use super::evidence::{learn_place, nearness};
 use super::gallery::Gallery;
-use super::outer::{Learned, Lesson, Support};
+use super::outer::{Learned, Lesson, Source, Support};
 use super::{Body, Encodings};
 use crate::features::Features;
 use crate::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, TaskOptions, TaskPicture};
-use crate::vocabulary::UNKNOWN;
+use crate::vocabulary::{END, UNKNOWN};
 
 /// Query captions of a picture that an outer step looks at.
 const CAPTIONS: usize = 2;
@@ -43,6 +43,8 @@ pub(super) struct Places<'a> {
     pub features: &'a Features,
     /// Ordinary pictures that the body never saw.
     pub ordinary: &'a Gallery,
+    /// Where they come from, and their places there.
+    pub things: (&'a Features, &'a [usize]),
     /// Words that the bundle can say.
     pub known: &'a HashSet<String>,
     /// Where the outer loop is saved.
@@ -57,7 +59,7 @@ pub(super) fn learn_places(
     places: &Places,
     initialization: &mut Initialization<f32>,
 ) -> anyhow::Result<(Vec<f64>, Learned)> {
-    let Places { body, config, features: places, ordinary, known, saved, stop } = *places;
+    let Places { body, config, features: places, ordinary, things, known, saved, stop } = *places;
     let index = places.index();
     let usable: Vec<usize> = (0..index.pictures.len()).filter(|&place| places.usable(place)).collect();
     let test: HashSet<&str> = config.test_scenes.iter().map(String::as_str).collect();
@@ -111,10 +113,14 @@ pub(super) fn learn_places(
     anyhow::ensure!(!outside.is_empty(), "unseen: needed to tell places from ordinary pictures; name some");
     learn_place(&inside, &outside, &mut initialization.schedule.familiarity);
 
-    let ordinary_z: Vec<ArrayView2<f32>> =
-        ordinary.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
-    let ordinary_z = concatenate(Axis(0), &ordinary_z)?;
-    let mut learned = Learned::new(&initialization.head, &initialization.schedule, config.outer.algorithm)?;
+    let kept = Kept::new(ordinary, body, things)?;
+    let read = config.outer.body.then_some(Prepared { features: places, places: &allowed });
+    let mut learned = Learned::new(
+        &initialization.head,
+        &initialization.schedule,
+        config.outer.algorithm,
+        config.outer.body.then(|| body.parameters()),
+    )?;
     let mut losses = if saved.exists() { learned.load(saved)? } else { Vec::new() };
     let outer = config.outer;
     let bar = ProgressBar::new(outer.iterations as u64).with_style(crate::parallel::bar_style("outer steps"));
@@ -129,16 +135,12 @@ pub(super) fn learn_places(
         let lessons = (0..outer.meta_batch)
             .map(|place| {
                 let episode = draw(PLACES + iteration * outer.meta_batch + place, &still)?;
-                lesson(body, &gallery, &still, &episode, &mut rng)
+                lesson(body, &gallery, read, &still, &episode, &mut rng)
             })
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let tokens = sample(&mut rng, ordinary_z.nrows(), ORDINARY.min(ordinary_z.nrows())).into_vec();
-        let loss = learned.step(
-            &lessons,
-            &ordinary_z.select(Axis(0), &tokens),
-            outer.algorithm,
-            [outer.head_rate, outer.number_rate],
-        )?;
+        let tokens = kept.some(config.outer.body, &mut rng)?;
+        let rates = [outer.head_rate, outer.number_rate, outer.body_rate];
+        let loss = learned.step(&lessons, &tokens, outer.algorithm, rates)?;
         losses.push(loss);
         bar.set_message(format!("{loss:.3}"));
         bar.inc(1);
@@ -159,6 +161,73 @@ pub(super) fn learn_places(
         (initialization.head, initialization.schedule) = learned.finish(&initialization.schedule)?;
     }
     Ok((losses, learned))
+}
+
+/// Pictures of a prepared folder, by their places in a gallery.
+#[derive(Clone, Copy)]
+struct Prepared<'a> {
+    features: &'a Features,
+    places: &'a [usize],
+}
+
+impl Prepared<'_> {
+    /// Tokens of captions, pairs of a picture and its words' ids, for a body that learns: those that `wanted` keeps, told the
+    /// word that belongs there.
+    fn read(
+        self,
+        body: &Body,
+        captions: &[(usize, Vec<u32>)],
+        wanted: impl Fn(u32) -> bool,
+    ) -> candle_core::Result<Source> {
+        let captions: Vec<(usize, Vec<u32>)> =
+            captions.iter().map(|(picture, words)| (self.places[*picture], words.clone())).collect();
+        let batch = body.batch(self.features, &captions)?;
+        let places = batch.captions.places().into_iter().flatten();
+        let places = places.filter(|&place| wanted(batch.captions.targets[place]));
+        let places = places.map(|place| place as u32).collect();
+        Ok(Source::Read { batch, places })
+    }
+}
+
+/// Ordinary captions that are to stay as they are.
+struct Kept<'a> {
+    ordinary: &'a Gallery,
+    body: &'a Body,
+    prepared: Prepared<'a>,
+    z: Array2<f32>,
+}
+
+impl<'a> Kept<'a> {
+    fn new(
+        ordinary: &'a Gallery,
+        body: &'a Body,
+        (features, places): (&'a Features, &'a [usize]),
+    ) -> anyhow::Result<Self> {
+        let z: Vec<ArrayView2<f32>> =
+            ordinary.base.iter().flat_map(|said| &said.z).map(|z| z.view().insert_axis(Axis(0))).collect();
+        let z = concatenate(Axis(0), &z)?;
+        Ok(Self { ordinary, body, prepared: Prepared { features, places }, z })
+    }
+
+    /// What an outer step looks at: single tokens, or whole captions where a body has to read them.
+    fn some(&self, read: bool, rng: &mut ChaCha8Rng) -> anyhow::Result<Source> {
+        if !read {
+            let tokens = sample(rng, self.z.nrows(), ORDINARY.min(self.z.nrows())).into_vec();
+            return Ok(Source::Fixed(self.z.select(Axis(0), &tokens)));
+        }
+        let base = &self.ordinary.base;
+        let mut tokens = 0;
+        let captions: Vec<(usize, Vec<u32>)> = sample(rng, base.len(), base.len())
+            .into_iter()
+            .take_while(|&picture| {
+                let some = tokens < ORDINARY;
+                tokens += base[picture].z.len();
+                some
+            })
+            .map(|picture| (picture, base[picture].words.clone()))
+            .collect();
+        Ok(self.prepared.read(self.body, &captions, |_| true)?)
+    }
 }
 
 const SAVED_EVERY: usize = 25;
@@ -185,12 +254,13 @@ pub(super) fn support(
         [] => Array2::zeros((0, known)),
         rows => concatenate(Axis(0), rows)?,
     };
-    Ok(Support { z: concatenate(Axis(0), &z)?, targets, weights: weights / total, mixtures })
+    Ok(Support { z: Source::Fixed(concatenate(Axis(0), &z)?), targets, weights: weights / total, mixtures })
 }
 
 fn lesson(
     body: &Body,
     gallery: &Gallery,
+    read: Option<Prepared>,
     initialization: &Initialization<f32>,
     episode: &Episode,
     rng: &mut ChaCha8Rng,
@@ -226,10 +296,18 @@ fn lesson(
         }
     }
     let query: Vec<ArrayView2<f32>> = query.iter().map(|row| row.view()).collect();
-    Ok(Lesson {
-        support: support(initialization, episode, &calibrated.familiarity)?,
-        query: concatenate(Axis(0), &query)?,
-        query_targets,
-        recalled: recalled.into(),
-    })
+    let mut support = support(initialization, episode, &calibrated.familiarity)?;
+    let mut query = Source::Fixed(concatenate(Axis(0), &query)?);
+    if let Some(read) = read {
+        query = read.read(body, &asked, |target| target != UNKNOWN)?;
+        let words = |targets: &[usize]| {
+            targets.iter().filter(|word| **word != END as usize).map(|&word| word as u32).collect()
+        };
+        let shown = episode.support.iter().zip(&episode.support_pictures);
+        let captions: Vec<(usize, Vec<u32>)> = shown
+            .flat_map(|(shown, &picture)| shown.captions.iter().map(move |c| (picture, words(&c.targets))))
+            .collect();
+        support.z = read.read(body, &captions, |_| true)?;
+    }
+    Ok(Lesson { support, query, query_targets, recalled: recalled.into() })
 }

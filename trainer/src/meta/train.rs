@@ -95,6 +95,7 @@ pub fn meta_train(
                 config,
                 features: &places,
                 ordinary: &ordinary,
+                things: (&things, &new),
                 known: &known,
                 saved: &run.join(OUTER),
                 stop,
