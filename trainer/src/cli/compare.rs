@@ -6,19 +6,24 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use indicatif::ProgressBar;
-use metalens::adaptation::Initialization;
+use metalens::adaptation::{Head, Initialization};
 use metalens::cli::{BundleArgument, say};
+use metalens_models::TokenId;
 use metalens_trainer::corpus::{self, Format};
+use metalens_trainer::features::Features;
 use metalens_trainer::meta::{
-    Algorithm, Body, Encodings, Gallery, Learned, MetaConfig, Method, OuterConfig, Protocol, Reached,
+    Algorithm, Body, Encodings, Gallery, Learned, MetaConfig, Method, OuterConfig, Part, Protocol, Reached,
     meta_train, table,
 };
 use metalens_trainer::parallel::bar_style;
+use metalens_trainer::score::{self, Sample};
 use metalens_trainer::tasks::{Pool, Task, TaskFile, TaskPicture};
 
 use super::protocol::{MethodName, pictures_of};
 
-/// Meta-trains a bundle's head with each algorithm in turn, and prints what each reaches on tasks beside the baselines.
+/// Meta-trains a bundle's head with each algorithm in turn, and prints what each reaches on tasks beside the baselines: as the
+/// captioner finds its captions, without the choice among them by what the support agrees on, which would hide what heads
+/// differ in. Also what each costs ordinary captions before calibration.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The pre-trained bundle to start from.
@@ -28,7 +33,7 @@ pub struct Arguments {
     #[arg(long)]
     config: PathBuf,
     /// What is compared.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["maml", "maml-plus-plus", "fomaml", "meta-sgd", "reptile"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["none", "maml", "maml-plus-plus", "fomaml", "meta-sgd", "reptile"])]
     algorithms: Vec<Name>,
     /// Outer steps of each; the configuration's where not given.
     #[arg(long)]
@@ -53,6 +58,8 @@ pub struct Arguments {
 /// Algorithms by their names on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum Name {
+    /// No outer step: the head and the numbers that it starts from.
+    None,
     /// Exact second order; the step sizes stay as they are.
     Maml,
     /// The same, and a learned step size for each step and layer.
@@ -68,7 +75,7 @@ enum Name {
 impl Name {
     fn configured(self, config: &MetaConfig, iterations: Option<usize>) -> MetaConfig {
         let (algorithm, learns_sizes) = match self {
-            Self::Maml => (Algorithm::Maml, false),
+            Self::None | Self::Maml => (Algorithm::Maml, false),
             Self::MamlPlusPlus => (Algorithm::Maml, true),
             Self::Fomaml => (Algorithm::Fomaml, true),
             Self::MetaSgd => (Algorithm::MetaSgd, true),
@@ -76,7 +83,7 @@ impl Name {
         };
         let outer = OuterConfig {
             algorithm,
-            iterations: iterations.unwrap_or(config.outer.iterations),
+            iterations: if self == Self::None { 0 } else { iterations.unwrap_or(config.outer.iterations) },
             number_rate: if learns_sizes { config.outer.number_rate } else { 0.0 },
             ..config.outer
         };
@@ -88,6 +95,9 @@ impl Name {
             .map_or_else(String::new, |value| value.get_name().to_owned())
     }
 }
+
+/// How its head is tried.
+const METHOD: Method = Method::Without(Part::Consensus);
 
 /// What an algorithm led to.
 struct Trained {
@@ -121,6 +131,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             inner_loop: trained.outer.filter(|_| name == Name::MetaSgd),
         });
     }
+    if let Some(unseen) = &config.unseen {
+        say(format_args!("\nCIDEr of the pictures in {} before calibration", unseen.display()))?;
+        let pictures = Ordinary::open(&body, &config)?;
+        say(format_args!("own {:.3}", pictures.cider(&body, &own.head)?))?;
+        for Trained { name, initialization, .. } in &all {
+            say(format_args!("{name} {:.3}", pictures.cider(&body, &initialization.head)?))?;
+        }
+    }
     let mut figures = BTreeMap::new();
     for file in &arguments.tasks {
         let reached = tried(arguments, &body, &own, &all, file, &stop)?;
@@ -133,6 +151,41 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         std::fs::write(path, text).with_context(|| path.display().to_string())?;
     }
     Ok(())
+}
+
+/// Ordinary pictures that the body never saw.
+struct Ordinary {
+    encodings: Encodings,
+    references: Vec<Vec<String>>,
+}
+
+impl Ordinary {
+    fn open(body: &Body, config: &MetaConfig) -> anyhow::Result<Self> {
+        let (features, unseen) = (Features::open(&config.things)?, config.unseen()?);
+        let pictures = &features.index().pictures;
+        let places: Vec<usize> = (0..pictures.len())
+            .filter(|&place| features.usable(place) && unseen.contains(&pictures[place].name))
+            .collect();
+        let words = |text: &String| metalens::language::words(text).join(" ");
+        let references =
+            places.iter().map(|&place| pictures[place].captions.iter().map(words).collect()).collect();
+        Ok(Self { encodings: body.encode_prepared(&features, &places)?, references })
+    }
+
+    /// Of greedy captions with `head`.
+    fn cider(&self, body: &Body, head: &Head<f32>) -> anyhow::Result<f64> {
+        let said = Gallery::new(body, head, self.encodings.clone())?.base;
+        let word = |&id: &u32| body.vocabulary().word(TokenId(id)).unwrap_or_default();
+        let samples: Vec<Sample> = said
+            .iter()
+            .zip(&self.references)
+            .map(|(said, references)| Sample {
+                hypothesis: said.words.iter().map(word).collect::<Vec<_>>().join(" "),
+                references: references.clone(),
+            })
+            .collect();
+        Ok(score::score(&samples)?.cider)
+    }
 }
 
 /// What baselines and algorithms reach on the tasks of a file.
@@ -174,7 +227,7 @@ fn tried(
     };
     let mut reached = one(encodings.clone(), own, None, &baselines)?;
     for Trained { name, initialization, inner_loop } in all {
-        let calibrated = one(encodings.clone(), initialization, inner_loop.as_ref(), &[Method::Calibrated])?;
+        let calibrated = one(encodings.clone(), initialization, inner_loop.as_ref(), &[METHOD])?;
         let named = |reached: Reached| Reached { method: name.clone(), ..reached };
         reached.extend(calibrated.into_iter().map(named));
     }

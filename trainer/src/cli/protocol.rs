@@ -81,13 +81,19 @@ impl MethodName {
             Self::Calibrated => vec![Method::Calibrated],
             Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
             Self::Shots => [1, 2, 5, 10, 20].map(Method::Shots).to_vec(),
-            Self::Ablations => {
-                [Part::Steps, Part::Memory, Part::Shift, Part::Blend, Part::Consensus, Part::Detectors]
-                    .map(Method::Without)
-                    .into_iter()
-                    .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
-                    .collect()
-            }
+            Self::Ablations => [
+                Part::RowStart,
+                Part::Steps,
+                Part::Memory,
+                Part::Shift,
+                Part::Blend,
+                Part::Consensus,
+                Part::Detectors,
+            ]
+            .map(Method::Without)
+            .into_iter()
+            .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
+            .collect(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The configuration file of `meta-train`.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -84,6 +85,16 @@ impl MetaConfig {
     pub fn start(&self, bundle: &Bundle) -> anyhow::Result<InnerLoop> {
         let own = || bundle.manifest().inner_loop.clone();
         self.inner_loop.clone().or_else(own).context("inner_loop: is missing, and the bundle has none")
+    }
+
+    /// The names of pictures that the body never saw.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn unseen(&self) -> anyhow::Result<HashSet<String>> {
+        let Some(path) = &self.unseen else { return Ok(HashSet::new()) };
+        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+        Ok(text.lines().map(str::to_owned).collect())
     }
 
     /// Reads a configuration.

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use metalens::adaptation::{
-    Calibrated, Choice, Consensus, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens,
+    BARRED, Calibrated, Choice, Consensus, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens,
 };
 use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
@@ -52,6 +52,8 @@ pub enum Method {
 /// A part of calibration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
+    /// Where the rows of new words start: at the mean of all rows instead.
+    RowStart,
     /// The gradient steps.
     Steps,
     /// The memory.
@@ -64,6 +66,20 @@ pub enum Part {
     Consensus,
     /// The detectors, in what a new word is like and in the evidence.
     Detectors,
+}
+
+impl fmt::Display for Part {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::RowStart => "row start",
+            Self::Steps => "steps",
+            Self::Memory => "memory",
+            Self::Shift => "shift",
+            Self::Blend => "blend",
+            Self::Consensus => "consensus",
+            Self::Detectors => "detectors",
+        })
+    }
 }
 
 impl fmt::Display for Method {
@@ -79,7 +95,7 @@ impl fmt::Display for Method {
             Self::Calibrated => f.write_str("calibrated"),
             Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
             Self::Shots(shots) => write!(f, "calibrated, {shots} shots"),
-            Self::Without(part) => write!(f, "calibrated, without {}", format!("{part:?}").to_lowercase()),
+            Self::Without(part) => write!(f, "calibrated, without {part}"),
             Self::ThingSteps(share) => write!(f, "calibrated, steps times {share} for new things"),
         }
     }
@@ -136,17 +152,17 @@ impl Trial<'_> {
                 let tuned = fine_tune(start, &tokens(episode), steps, rate);
                 Ok(self.texts(&self.speak(pictures, |z, _, _| tuned.logits(z))?, episode))
             }
-            Method::Calibrated => self.calibrated(initialization, episode, pictures, |_| ()),
+            Method::Calibrated => self.calibrated(initialization, episode, pictures),
             Method::Shots(shots) => {
                 let some = shots * episode.scenes;
                 let support = episode.support.iter().take(some).cloned().collect();
                 let fewer = Episode { support, ..episode.clone() };
-                self.calibrated(initialization, &fewer, pictures, |_| ())
+                self.calibrated(initialization, &fewer, pictures)
             }
             Method::ThingSteps(share) => {
                 let mut other = initialization.clone();
                 other.schedule.new_words.steps = share;
-                self.calibrated(&other, episode, pictures, |_| ())
+                self.calibrated(&other, episode, pictures)
             }
             Method::Without(part) => {
                 let mut other = initialization.clone();
@@ -160,12 +176,16 @@ impl Trial<'_> {
                         schedule.familiarity.unknown[1] = 0.0;
                     }
                     Part::Consensus => schedule.consensus = None,
-                    Part::Shift | Part::Blend => {}
+                    Part::RowStart | Part::Shift | Part::Blend => {}
                 }
-                self.calibrated(&other, episode, pictures, |gate| match part {
+                let mut calibrated = self.adapt(&other, episode)?;
+                if part == Part::RowStart {
+                    start_at_the_mean(&mut calibrated.head, initialization.head.words());
+                }
+                self.say_calibrated(&other, &calibrated, episode, pictures, |gate| match part {
                     Part::Shift => gate.shifts.clear(),
                     Part::Blend => gate.share = 1.0,
-                    Part::Steps | Part::Memory | Part::Consensus | Part::Detectors => {}
+                    Part::RowStart | Part::Steps | Part::Memory | Part::Consensus | Part::Detectors => {}
                 })
             }
             Method::Steps(steps) => {
@@ -173,7 +193,7 @@ impl Trial<'_> {
                 let last = other.schedule.alpha.last().copied().unwrap_or_default();
                 other.schedule.alpha.resize(steps.max(other.schedule.alpha.len()), last);
                 other.schedule.steps = steps;
-                self.calibrated(&other, episode, pictures, |_| ())
+                self.calibrated(&other, episode, pictures)
             }
         }
     }
@@ -216,17 +236,27 @@ impl Trial<'_> {
         initialization: &Initialization<f32>,
         episode: &Episode,
         pictures: &[usize],
+    ) -> anyhow::Result<Vec<String>> {
+        self.say_calibrated(initialization, &self.adapt(initialization, episode)?, episode, pictures, |_| ())
+    }
+
+    /// Captions `pictures` with a calibration whose gates are changed.
+    fn say_calibrated(
+        &self,
+        initialization: &Initialization<f32>,
+        calibrated: &Calibrated<f32, Head<f32>>,
+        episode: &Episode,
+        pictures: &[usize],
         change: impl Fn(&mut Gate<f32>),
     ) -> anyhow::Result<Vec<String>> {
-        let calibrated = self.adapt(initialization, episode)?;
-        let mut gates = self.gates(initialization, &calibrated, pictures);
+        let mut gates = self.gates(initialization, calibrated, pictures);
         gates.iter_mut().for_each(change);
         let mut said = self.speak(pictures, |z, places, already| {
             let asked: Vec<Row<f32>> =
                 places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();
-            initialization.probabilities(&calibrated, z, &asked)
+            initialization.probabilities(calibrated, z, &asked)
         })?;
-        if let Some(consensus) = initialization.consensus(&calibrated) {
+        if let Some(consensus) = initialization.consensus(calibrated) {
             for (gate, said) in gates.iter().zip(&mut said) {
                 if let Choice::Support(words) = consensus.choose(gate, std::slice::from_ref(said)) {
                     *said = words.to_vec();
@@ -297,6 +327,16 @@ impl Trial<'_> {
         };
         words.iter().filter(|word| **word != END as usize).map(spell).collect::<Vec<_>>().join(" ")
     }
+}
+
+/// Rows of new words, those from `known` on, that are no more like one word than like another.
+fn start_at_the_mean(head: &mut Head<f32>, known: usize) {
+    let row = head.weight_2.slice(s![..known, ..]).mean_axis(Axis(0)).expect("a head knows words");
+    head.weight_2.slice_mut(s![known.., ..]).assign(&row);
+    let said: Vec<f32> =
+        head.bias_2.iter().take(known).copied().filter(|&bias| bias > BARRED as f32).collect();
+    let bias = said.iter().sum::<f32>() / said.len().max(1) as f32;
+    head.bias_2.slice_mut(s![known..]).fill(bias);
 }
 
 /// A bundle's without any step.

@@ -1,11 +1,10 @@
 //! Meta-training: from a pre-trained bundle to one that adapts.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use anyhow::Context;
 use metalens::adaptation::{Head, Initialization, References};
 use metalens_models::{Familiarity, InnerLoop};
 
@@ -52,7 +51,7 @@ pub fn meta_train(
 ) -> anyhow::Result<MetaTrained> {
     let head = Head::of_bundle(body.bundle())?;
     let things = Features::open(&config.things)?;
-    let unseen = unseen(config)?;
+    let unseen = config.unseen()?;
     let index = things.index();
     let train: Vec<usize> = (0..index.pictures.len())
         .filter(|&place| index.pictures[place].split == Split::Train && things.usable(place))
@@ -112,12 +111,6 @@ pub fn meta_train(
         losses,
         outer,
     })
-}
-
-fn unseen(config: &MetaConfig) -> anyhow::Result<HashSet<String>> {
-    let Some(path) = &config.unseen else { return Ok(HashSet::new()) };
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    Ok(text.lines().map(str::to_owned).collect())
 }
 
 fn number(count: usize) -> NonZeroUsize {
