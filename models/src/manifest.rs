@@ -177,6 +177,10 @@ pub struct InnerLoop {
     /// gradient, as the first one does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub damping: Option<f64>,
+    /// Tokens of a support set from which on steps have their whole size; of a smaller one they are smaller in proportion, since
+    /// it says less of what it is a sample of. Without, they always have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tokens: Option<usize>,
     /// How new words begin.
     pub new_words: NewWordStart,
     /// The memory of the support's words.
@@ -187,6 +191,14 @@ pub struct InnerLoop {
     pub consensus: Option<f64>,
     /// Where a calibration applies.
     pub familiarity: Familiarity,
+}
+
+impl InnerLoop {
+    /// What step sizes are multiplied by for a support set of so many tokens.
+    #[must_use]
+    pub fn size_of_steps(&self, tokens: usize) -> f64 {
+        self.tokens.map_or(1.0, |whole| (tokens as f64 / whole.max(1) as f64).min(1.0))
+    }
 }
 
 /// How new words begin.

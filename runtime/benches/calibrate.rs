@@ -38,6 +38,7 @@ fn main() {
         new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         consensus: None,
+        tokens: None,
         familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
     };
     let z = numbers(tokens, feature, 1.0);

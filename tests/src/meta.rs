@@ -30,6 +30,7 @@ pub fn schedule() -> InnerLoop {
         new_words: NewWordStart { offset: 1.0, detectors: 0.0, steps: 1.0, weight: 2.0 },
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         consensus: None,
+        tokens: None,
         familiarity: Familiarity { known: evidence, unknown: evidence, slope: 2.0, threshold: 8.0 },
     }
 }

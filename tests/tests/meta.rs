@@ -103,6 +103,7 @@ impl Ground {
             inner_loop: Some(metalens_models::InnerLoop {
                 alpha: vec![[0.1, 0.5], [0.0, 0.5]],
                 steps: 2,
+                tokens: Some(100),
                 ..schedule()
             }),
         };

@@ -6,6 +6,7 @@
 //!          W_2' <- W_2' - alpha[t, 2] dL/dW_2' (A + lambda I)^-1      A = sum_n weight_n s'_n s'_n^T
 //! ```
 //!
+//! alpha is the schedule's, and smaller for a small support set (`InnerLoop::size_of_steps`).
 //! A is the second moment of the second layer's inputs: the input side of the Kronecker-factored curvature (Martens and Grosse
 //! 2015, section 3), damped; lambda is `damping` times the mean of A's diagonal. Without damping the layer takes the plain
 //! gradient, which is MAML's inner loop (Finn et al. 2017, equation 1) with meta-learned step sizes.
@@ -56,7 +57,9 @@ pub fn adapt<T: Real>(start: Head<T>, support: &Tokens<T>, schedule: &InnerLoop)
     let mut hidden = adapted.hidden(&z);
     let mut from_start = adapted.start.logits_of(&hidden.value.view());
     let mut second_basis_is_stale = true;
-    for &[alpha_1, alpha_2] in schedule.alpha.iter().take(schedule.steps) {
+    let size = schedule.size_of_steps(support.targets.len());
+    for alpha in schedule.alpha.iter().take(schedule.steps) {
+        let [alpha_1, alpha_2] = alpha.map(|alpha| alpha * size);
         let logits = &from_start - &adapted.second_change(&hidden.value.view());
         let error = error(logits, support);
         let back = (alpha_1 != 0.0).then(|| through_silu(adapted.through_second(&error), &hidden.sum));

@@ -51,6 +51,7 @@ fn schedule(alpha: &[[f64; 2]], damping: Option<f64>) -> InnerLoop {
         new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         consensus: None,
+        tokens: None,
         familiarity: settings(),
     }
 }
@@ -123,6 +124,19 @@ fn distance(a: &Head<f64>, b: &Head<f64>) -> f64 {
         .max(gap_1(&a.bias_1, &b.bias_1))
         .max(gap(&a.weight_2, &b.weight_2))
         .max(gap_1(&a.bias_2, &b.bias_2))
+}
+
+#[test]
+fn a_small_support_set_moves_the_head_less() {
+    let (support, alpha) = (tokens(), [[0.3, 0.9], [0.0, 0.5]]);
+    let after = |schedule: &InnerLoop| adapt(head(), &support, schedule).into_head();
+    let whole = schedule(&alpha, Some(1.0));
+    let count = support.targets.len();
+    for (tokens, size) in [(4 * count, 0.25), (count, 1.0), (1, 1.0)] {
+        let scaled = schedule(&alpha.map(|pair| pair.map(|alpha| alpha * size)), Some(1.0));
+        let gap = distance(&after(&InnerLoop { tokens: Some(tokens), ..whole.clone() }), &after(&scaled));
+        assert!(gap < 1e-12, "{tokens} tokens: {gap}");
+    }
 }
 
 #[test]

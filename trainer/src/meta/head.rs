@@ -328,6 +328,7 @@ mod tests {
                 },
                 memory: metalens_models::MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
                 consensus: None,
+                tokens: None,
                 familiarity: metalens_models::Familiarity {
                     known: [0.0; 4],
                     unknown: [0.0; 4],

@@ -16,7 +16,7 @@ use std::path::Path;
 use anyhow::Context;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use metalens::adaptation;
-use metalens_models::{InnerLoop, MemoryBlend};
+use metalens_models::InnerLoop;
 use ndarray::{Array1, Array2};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -94,7 +94,8 @@ pub struct Learned {
     reference: Head,
     /// What the rows of new words have more than those that they are mixed from `[1, hidden + 1]`.
     offset: Tensor,
-    blend: MemoryBlend,
+    /// The numbers that do not learn.
+    schedule: InnerLoop,
     pools: Vec<ThreadPool>,
 }
 
@@ -175,7 +176,7 @@ impl Learned {
             factors,
             reference: Head { first: start.first, second: start.second },
             offset,
-            blend: schedule.memory,
+            schedule: schedule.clone(),
             pools,
         })
     }
@@ -190,9 +191,9 @@ impl Learned {
         z_of(source, body)
     }
 
-    /// The sizes for a head with a row for each of `mixtures` `[new words, words]`, whose factors are mixed as its rows are.
-    fn sizes(&self, mixtures: &Tensor) -> Result<StepSizes> {
-        let alpha = (self.alpha.exp()? * &self.moves)?;
+    /// The sizes for a support of so many tokens and a head with a row for each of `mixtures` `[new words, words]`, whose factors are mixed as its rows are.
+    fn sizes(&self, mixtures: &Tensor, tokens: usize) -> Result<StepSizes> {
+        let alpha = ((self.alpha.exp()? * &self.moves)? * self.schedule.size_of_steps(tokens))?;
         let factors = match &self.factors {
             None => None,
             Some([first, second]) => {
@@ -225,7 +226,7 @@ impl Learned {
             targets: one_hot(&support.targets, start.second.dim(0)?)?,
             weights: Tensor::from_vec(support.weights.to_vec(), (support.weights.len(), 1), &Device::Cpu)?,
         };
-        start.adapt(&tokens, &self.sizes(&mixtures)?, order)
+        start.adapt(&tokens, &self.sizes(&mixtures, support.targets.len())?, order)
     }
 
     /// The query's loss of one lesson, and the adapted head.
@@ -235,7 +236,7 @@ impl Learned {
         let log_p = log_softmax(&adapted.logits(&self.z(&lesson.query)?)?)?;
         let targets: Vec<u32> = lesson.query_targets.iter().map(|&word| word as u32).collect();
         let log_p = log_p.gather(&Tensor::from_vec(targets, (count, 1), &Device::Cpu)?, 1)?.squeeze(1)?;
-        let share = self.blend.share;
+        let share = self.schedule.memory.share;
         let recalled = Tensor::from_vec(lesson.recalled.to_vec(), count, &Device::Cpu)?;
         let blended = ((log_p.exp()? * (1.0 - share))? + (recalled * share)?)?;
         let blended = (blended + 1e-9)?.log()?;
@@ -493,7 +494,7 @@ fn one_hot(targets: &[usize], words: usize) -> Result<Tensor> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use metalens_models::{Familiarity, NewWordStart};
+    use metalens_models::{Familiarity, MemoryBlend, NewWordStart};
 
     use super::*;
     use crate::captioner::{PackedCaptions, Sizes};
@@ -519,6 +520,7 @@ mod tests {
             new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
             memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
             consensus: None,
+            tokens: None,
             familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
         }
     }
@@ -552,7 +554,7 @@ mod tests {
             let losses: Vec<f64> =
                 (0..30).map(|_| learned.step(&lessons(), &ordinary, algorithm, RATES).unwrap()).collect();
             assert!(losses[29] < losses[0] - 0.05, "{algorithm:?}: {losses:?}");
-            let sizes = learned.sizes(&tensor(&lessons()[0].support.mixtures).unwrap()).unwrap();
+            let sizes = learned.sizes(&tensor(&lessons()[0].support.mixtures).unwrap(), 3).unwrap();
             let resting: Vec<f32> = sizes.alpha[1][0].flatten_all().unwrap().to_vec1().unwrap();
             assert!(resting.iter().all(|alpha| *alpha == 0.0), "{algorithm:?}");
         }
@@ -577,7 +579,7 @@ mod tests {
             lessons.iter().map(of).sum::<f32>()
         };
         assert!(loss(&sgd) < loss(&maml), "{} and {}", loss(&sgd), loss(&maml));
-        let alpha = sgd.sizes(&tensor(&lessons[0].support.mixtures).unwrap()).unwrap().alpha;
+        let alpha = sgd.sizes(&tensor(&lessons[0].support.mixtures).unwrap(), 3).unwrap().alpha;
         assert_eq!(alpha[0].each_ref().map(|size| size.dims().to_vec()), [vec![4, 6], vec![7, 5]]);
         let sizes: Vec<f32> = alpha[0][1].flatten_all().unwrap().to_vec1().unwrap();
         let (least, most) = sizes.iter().fold((f32::MAX, 0.0_f32), |(a, b), &x| (a.min(x), b.max(x)));

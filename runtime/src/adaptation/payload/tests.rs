@@ -36,6 +36,7 @@ fn initialization(alpha_1: f64) -> Initialization<f32> {
             new_words: NewWordStart { offset: 1.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
             memory: MemoryBlend { share: 0.2, temperature: 1.0, picture: 1.0 },
             consensus: None,
+            tokens: None,
             // Everything is near: the support is a place, where the first layer moves.
             familiarity: Settings { known: evidence, unknown: evidence, slope: 1.0, threshold: -100.0 },
         },
