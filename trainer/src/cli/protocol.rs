@@ -56,7 +56,7 @@ pub(super) enum MethodName {
     Pretrained,
     /// Calibration.
     Calibrated,
-    /// Calibration with 0, 1, 2, 5, 10 and 20 steps.
+    /// Calibration with 0, 1, 2, 5, 10 and 20 steps, and what these make of the head alone.
     Steps,
     /// Calibration on the first 1, 2, 5, 10 and 20 pictures of the support; draw the tasks with the most.
     Shots,
@@ -79,7 +79,10 @@ impl MethodName {
                 .map(|(steps, rate)| Method::FineTuned { steps, rate })
                 .to_vec(),
             Self::Calibrated => vec![Method::Calibrated],
-            Self::Steps => [0, 1, 2, 5, 10, 20].map(Method::Steps).to_vec(),
+            Self::Steps => {
+                let steps = [0, 1, 2, 5, 10, 20];
+                steps.map(Method::Steps).into_iter().chain(steps.map(Method::HeadSteps)).collect()
+            }
             Self::Shots => [1, 2, 5, 10, 20].map(Method::Shots).to_vec(),
             Self::Ablations => [
                 Part::RowStart,

@@ -41,6 +41,8 @@ pub enum Method {
     Calibrated,
     /// Calibration with so many steps in the place of the bundle's own; further ones repeat the last step's sizes.
     Steps(usize),
+    /// The same without the choice of what the support agrees on, and without the memory.
+    HeadSteps(usize),
     /// Calibration on the first so many pictures of the support, of each scene where there are several.
     Shots(usize),
     /// Calibration without one of its parts.
@@ -94,6 +96,7 @@ impl fmt::Display for Method {
             Self::FineTuned { steps, rate } => write!(f, "pretrained, Adam {rate}, {steps} steps"),
             Self::Calibrated => f.write_str("calibrated"),
             Self::Steps(steps) => write!(f, "calibrated, {steps} steps"),
+            Self::HeadSteps(steps) => write!(f, "head alone, {steps} steps"),
             Self::Shots(shots) => write!(f, "calibrated, {shots} shots"),
             Self::Without(part) => write!(f, "calibrated, without {part}"),
             Self::ThingSteps(share) => write!(f, "calibrated, steps times {share} for new things"),
@@ -188,8 +191,12 @@ impl Trial<'_> {
                     Part::RowStart | Part::Steps | Part::Memory | Part::Consensus | Part::Detectors => {}
                 })
             }
-            Method::Steps(steps) => {
+            Method::Steps(steps) | Method::HeadSteps(steps) => {
                 let mut other = initialization.clone();
+                if matches!(method, Method::HeadSteps(_)) {
+                    other.schedule.memory.share = 0.0;
+                    other.schedule.consensus = None;
+                }
                 let last = other.schedule.alpha.last().copied().unwrap_or_default();
                 other.schedule.alpha.resize(steps.max(other.schedule.alpha.len()), last);
                 other.schedule.steps = steps;

@@ -56,10 +56,10 @@ pub struct Protocol<'a> {
 }
 
 impl Reached {
-    /// The number in `calibrated, NUMBER along`, if the method is one of a family that differs in it.
+    /// The number in `FAMILY, NUMBER along`, if the method is one of a family that differs in it.
     #[must_use]
-    pub fn along(&self, along: &str) -> Option<f64> {
-        self.method.strip_prefix("calibrated, ")?.strip_suffix(along)?.trim().parse().ok()
+    pub fn along(&self, family: &str, along: &str) -> Option<f64> {
+        self.method.strip_prefix(family)?.strip_prefix(", ")?.strip_suffix(along)?.trim().parse().ok()
     }
 }
 

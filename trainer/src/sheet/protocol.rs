@@ -27,13 +27,13 @@ pub fn protocol_sheet(
 ) -> anyhow::Result<String> {
     let mut page = Page::new(title, &table(reached));
     let main = if reached.iter().any(|reached| reached.figures.contains_key("f1")) { "f1" } else { "cider" };
-    for along in ["steps", "shots"] {
+    for (family, along) in [("calibrated", "steps"), ("head alone", "steps"), ("calibrated", "shots")] {
         let points: Vec<(f64, f64)> = reached
             .iter()
-            .filter_map(|reached| Some((reached.along(along)?, reached.figures.get(main)?.mean)))
+            .filter_map(|reached| Some((reached.along(family, along)?, reached.figures.get(main)?.mean)))
             .collect();
         if points.len() > 1 {
-            page.heading(&format!("{main} over {along}"));
+            page.heading(&format!("{main} over {along}, {family}"));
             page.svg(&curve(&points, along, main)?);
         }
     }
