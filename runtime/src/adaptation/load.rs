@@ -86,7 +86,9 @@ impl Initialization<f32> {
             .inner_loop
             .clone()
             .ok_or_else(|| CalibrationError::NoSchedule(bundle.folder().to_owned()))?;
-        if let Some(temperature) = schedule.consensus.filter(|temperature| !(*temperature > 0.0)) {
+        if let Some(temperature) =
+            schedule.consensus.filter(|temperature| temperature.is_nan() || *temperature <= 0.0)
+        {
             let reason = format!("inner_loop.consensus is {temperature}, needed more than 0");
             return Err(
                 CalibrationError::Bundle { path: bundle.folder().join(file::MANIFEST), reason }.into()

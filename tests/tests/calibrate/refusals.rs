@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use metalens::store::State;
+use metalens_models::InnerLoop;
+use metalens_tests::meta;
 use serde_json::Value;
 
 use crate::workshop::*;
@@ -115,6 +117,16 @@ fn a_bundle_that_was_not_meta_learned_is_refused() {
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("manifest.json has no inner_loop"), "{}", stderr(&output));
     assert_eq!(workshop.files(), None);
+
+    let odd = workshop.path("odd");
+    meta::add(bare(), &odd, InnerLoop { consensus: Some(0.0), ..meta::schedule() }).unwrap();
+    let output = workshop.calibrate_with(&odd, &workshop.blicks("more"), &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(
+        text.contains("manifest.json") && text.contains("inner_loop.consensus is 0, needed more"),
+        "{text}"
+    );
 }
 
 #[test]
