@@ -1,6 +1,6 @@
 //! The protocols of meta-test: how well methods adapt to tasks that they have never seen.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -29,8 +29,9 @@ pub struct Estimate {
 pub struct Reached {
     /// The method, for people.
     pub method: String,
-    /// Its figures by name: `f1`, `recall`, `false` of naming, pooled over tasks, for new words; `cider` for new domains; and
-    /// `generic`, the CIDEr of ordinary pictures as a share of that before.
+    /// Its figures by name: `f1`, `recall`, `false` of naming, pooled over tasks, for new words; `cider` for new domains, and
+    /// `distinct`, how many different captions a task's queries have, as a share; and `generic`, the CIDEr of ordinary pictures
+    /// as a share of that before.
     pub figures: BTreeMap<String, Estimate>,
     /// Captions of the first tasks' queries.
     #[serde(skip)]
@@ -188,7 +189,16 @@ struct Outcome {
 fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
     let mut figures = BTreeMap::new();
     figures.insert("cider".to_owned(), estimate(&outcomes, |some| mean(some.iter().map(|o| o.cider))));
-    if outcomes.iter().any(|outcome| !outcome.decisions.is_empty()) {
+    if outcomes.iter().all(|outcome| outcome.decisions.is_empty()) {
+        let distinct = |outcome: &Outcome| {
+            let different: BTreeSet<&String> = outcome.said.iter().collect();
+            different.len() as f64 / outcome.said.len().max(1) as f64
+        };
+        figures.insert(
+            "distinct".to_owned(),
+            estimate(&outcomes, |some| mean(some.iter().map(|o| distinct(o)))),
+        );
+    } else {
         let pooled = |some: &[&Outcome]| {
             let all: Vec<(bool, bool)> = some.iter().flat_map(|o| o.decisions.iter().copied()).collect();
             Separation::of(&all)
