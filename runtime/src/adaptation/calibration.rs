@@ -222,8 +222,8 @@ impl<T: Real> Initialization<T> {
         if calibrated.familiarity.is_place() { blend } else { MemoryBlend { share: 0.0, ..blend } }
     }
 
-    /// The losses of a picture's captions before and after a calibration that has this gate for it, and how many tokens they are the mean of. A new
-    /// word counts, at worst, as guessed among all known words.
+    /// The losses of a picture's captions before and after a calibration that has this gate for it, and how many tokens they are
+    /// the mean of. A new word counts, at worst, as guessed among all known words.
     #[must_use]
     pub fn losses<H: Logits<T>>(
         &self,

@@ -81,21 +81,8 @@ impl Saying {
 
 /// The inner product of two sorted lists of counts.
 fn common(a: &[(u64, f64)], b: &[(u64, f64)]) -> f64 {
-    let (mut a, mut b) = (a.iter().peekable(), b.iter().peekable());
-    let mut sum = 0.0;
-    while let (Some((x, m)), Some((y, n))) = (a.peek(), b.peek()) {
-        if x == y {
-            sum += m * n;
-        }
-        let (next_a, next_b) = (x <= y, y <= x);
-        if next_a {
-            a.next();
-        }
-        if next_b {
-            b.next();
-        }
-    }
-    sum
+    let count = |key: &u64| b.binary_search_by_key(key, |(key, _)| *key).map_or(0.0, |place| b[place].1);
+    a.iter().map(|(key, times)| times * count(key)).sum()
 }
 
 impl<T: Real> Consensus<T> {

@@ -6,10 +6,10 @@
 //!          W_2' <- W_2' - alpha[t, 2] dL/dW_2' (A + lambda I)^-1      A = sum_n weight_n s'_n s'_n^T
 //! ```
 //!
-//! alpha is the schedule's, and smaller for a small support set (`InnerLoop::size_of_steps`).
-//! A is the second moment of the second layer's inputs: the input side of the Kronecker-factored curvature (Martens and Grosse
-//! 2015, section 3), damped; lambda is `damping` times the mean of A's diagonal. Without damping the layer takes the plain
-//! gradient, which is MAML's inner loop (Finn et al. 2017, equation 1) with meta-learned step sizes.
+//! alpha is the schedule's, and smaller for a small support set (`InnerLoop::size_of_steps`). A is the second moment of the
+//! second layer's inputs: the input side of the Kronecker-factored curvature (Martens and Grosse 2015, section 3), damped;
+//! lambda is `damping` times the mean of A's diagonal. Without damping the layer takes the plain gradient, which is MAML's inner
+//! loop (Finn et al. 2017, equation 1) with meta-learned step sizes.
 //!
 //! A support set has fewer tokens than the layer has inputs, so that the update is computed from it by the push-through
 //! identity, with X = diag(sqrt weight) s' `[tokens, hidden + 1]` and E the loss' gradient by the logits:

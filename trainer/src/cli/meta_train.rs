@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
-use metalens_models::{Familiarity, Manifest, file};
+use metalens_models::{Bundle, Familiarity, Manifest, file};
 use metalens_trainer::captioner::Parameters;
 use metalens_trainer::export;
 use metalens_trainer::meta::{Algorithm, Body, Learned, MetaConfig, MetaTrained, OuterConfig, meta_train};
@@ -38,7 +38,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut config = MetaConfig::read(&arguments.config)?;
     let body = Body::open(&arguments.bundle.folder()?)?;
     if let Some(folder) = &arguments.evidence_from {
-        let other = metalens_models::Bundle::open(folder)?;
+        let other = Bundle::open(folder)?;
         let numbers =
             other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
         let mut start = config.start(body.bundle())?;
@@ -93,10 +93,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         ))?;
     }
     let bundle = body.bundle();
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for name in bundle.manifest().files.keys() {
-        files.insert(name.clone(), bundle.read(name)?);
-    }
+    let mut files = files_of(bundle)?;
     files.insert(file::ADAPTATION.to_owned(), trained.references);
     let slots = bundle.manifest().special.slots.count;
     files.insert(file::HEAD.to_owned(), export::adapted_head(&body, &trained.head, slots)?);
@@ -119,6 +116,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn files_of(bundle: &Bundle) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
+    bundle.manifest().files.keys().map(|name| Ok((name.clone(), bundle.read(name)?))).collect()
+}
+
 /// The body of a bundle with learned parameters and head, in the folder `out`, whatever was there.
 fn with_body(
     body: &Body,
@@ -130,10 +131,7 @@ fn with_body(
         std::fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
     }
     let bundle = body.bundle();
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::new();
-    for name in bundle.manifest().files.keys() {
-        files.insert(name.clone(), bundle.read(name)?);
-    }
+    let mut files = files_of(bundle)?;
     files.extend(export::adapted_body(body, parameters)?);
     let slots = bundle.manifest().special.slots.count;
     files.insert(file::HEAD.to_owned(), export::adapted_head(body, &trained.head, slots)?);

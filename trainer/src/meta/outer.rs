@@ -191,7 +191,8 @@ impl Learned {
         z_of(source, body)
     }
 
-    /// The sizes for a support of so many tokens and a head with a row for each of `mixtures` `[new words, words]`, whose factors are mixed as its rows are.
+    /// The sizes for a support of so many tokens and a head with a row for each of `mixtures` `[new words, words]`, whose factors
+    /// are mixed as its rows are.
     fn sizes(&self, mixtures: &Tensor, tokens: usize) -> Result<StepSizes> {
         let alpha = ((self.alpha.exp()? * &self.moves)? * self.schedule.size_of_steps(tokens))?;
         let factors = match &self.factors {
