@@ -6,7 +6,7 @@ use metalens_models::{Bundle, TokenId};
 use ndarray::{Array2, ArrayView2};
 
 use super::calibration::{Calibrated, Initialization};
-use super::consensus::{Choice, Consensus};
+use super::consensus::Consensus;
 use super::familiarity::Gate;
 use super::head::Head;
 use super::payload::{Misfit, Payload};
@@ -94,10 +94,10 @@ impl Learned {
         gate.lifted.map(|place| TokenId((self.initialization.head.words() + place) as u32))
     }
 
-    /// Which caption to say of a picture with this gate, of those that were `found`, the best one first, and the support's.
+    /// What the support's captions agree on, where it is a place of its own.
     #[must_use]
-    pub fn choose(&self, gate: &Gate<f32>, found: &[Vec<usize>]) -> Choice<'_> {
-        self.consensus.as_ref().map_or(Choice::Found(0), |consensus| consensus.choose(gate, found))
+    pub fn consensus(&self) -> Option<&Consensus<f32>> {
+        self.consensus.as_ref()
     }
 
     /// How a new word is printed; none for other words.

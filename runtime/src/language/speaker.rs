@@ -67,9 +67,13 @@ impl Speaker {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
         let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
         let start = self.vocabulary.special().start;
+        let look = |decoder: &mut Decoder| {
+            decoder.look_at(picture)?;
+            decoder.apply(applied.clone());
+            Ok::<(), EngineError>(())
+        };
         let mut search = |beam: &mut Beam| {
-            self.decoder.look_at(picture)?;
-            self.decoder.apply(applied.clone());
+            look(&mut self.decoder)?;
             beam.search(&mut self.decoder, start).cloned()
         };
         let mut best = search(&mut self.beam)?;
@@ -82,17 +86,18 @@ impl Speaker {
                 }
             };
         }
-        if let Some(applied) = &applied {
+        let consensus =
+            applied.as_ref().and_then(|applied| Some((applied.learned.consensus()?, &applied.gate)));
+        if let Some((consensus, gate)) = consensus {
             let ids = |found: &Hypothesis| found.words.iter().map(|id| id.index()).collect();
             let found: Vec<Vec<usize>> = self.beam.found().iter().map(ids).collect();
-            match applied.learned.choose(&applied.gate, &found) {
+            match consensus.choose(gate, &found) {
                 // The best one, or the one that holds the new word.
                 Choice::Found(0) => {}
                 Choice::Found(other) => best = self.beam.found()[other].clone(),
                 Choice::Support(words) => {
                     let words: Vec<TokenId> = words.iter().map(|&word| TokenId(word as u32)).collect();
-                    self.decoder.look_at(picture)?;
-                    self.decoder.apply(Some(applied.clone()));
+                    look(&mut self.decoder)?;
                     best = self.beam.follow(&mut self.decoder, start, &words)?;
                 }
             }
