@@ -48,7 +48,7 @@ pub fn trunk() -> (Vec<u8>, TrunkShape) {
     graph.node_with("Transpose", &[&flat], "features", vec![ints_attribute("perm", &[0, 2, 1])]);
     graph.output("features", &[1.into(), (GRID * GRID).into(), CHANNELS.into()]);
     let preprocessing = Preprocessing { width: SIDE, height: SIDE, mean: [127.0; 3], std: [128.0; 3] };
-    (graph.finish(), TrunkShape { preprocessing, grid: [GRID, GRID], channels: CHANNELS })
+    (graph.finish(), TrunkShape { preprocessing, grid: [GRID, GRID], channels: CHANNELS, cut: None })
 }
 
 /// Where the tests' files are.

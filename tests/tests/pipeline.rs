@@ -1,7 +1,7 @@
 //! From drawn pictures to captions: what the trainer computes and what the device computes are the same.
 #![allow(clippy::unwrap_used)]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::Tensor;
@@ -10,12 +10,14 @@ use metalens::{Captioner, Options};
 use metalens_models::Bundle;
 use metalens_tests::graphs::Graphs;
 use metalens_tests::{drawing, tiny};
-use metalens_trainer::captioner::Captioner as Trained;
+use metalens_trainer::captioner::{Captioner as Trained, Parameters};
 use metalens_trainer::corpus::{self, Format};
+use metalens_trainer::encoder::{self, checkpoint};
 use metalens_trainer::evaluate::evaluate;
+use metalens_trainer::export;
 use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
 use metalens_trainer::onnx::Precision;
-use metalens_trainer::pretrain::config::{Config, Distillation, Objective};
+use metalens_trainer::pretrain::config::{Config, Distillation, Objective, Trunk};
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
 /// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
@@ -166,7 +168,7 @@ fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
     let likelihood = tiny::config(&small.data, 3);
     let rewards = Config {
         objective: Objective::SelfCritical,
-        initial: Some(folder.path().join("likelihood/best.safetensors")),
+        initial: vec![folder.path().join("likelihood/best.safetensors")],
         distillation: Some(Distillation {
             teachers: vec![folder.path().join("likelihood/best.safetensors")],
             share: 0.5,
@@ -390,7 +392,7 @@ fn a_run_is_tied_to_its_trunk_and_its_words() {
     };
     let error = format!("{:#}", resume(&rare).unwrap_err());
     assert!(error.contains("words.txt: not the words"), "{error}");
-    let initial = Some(small.run.join("best.safetensors"));
+    let initial = vec![small.run.join("best.safetensors")];
     let other = folder.path().join("other");
     let error = pretrain::run(&Config { initial, ..rare }, &other, Start::Anew, &never).unwrap_err();
     assert!(format!("{error:#}").contains("initial: ") && !other.exists(), "{error:#}");
@@ -414,4 +416,74 @@ fn a_run_stops_when_patience_is_at_an_end() {
     let first_best = cider.iter().position(|&value| value == best).unwrap();
     assert!(cider.len() < 40, "it never stopped");
     assert_eq!(cider.len(), first_best + 3, "{cider:?}");
+}
+
+#[test]
+fn the_trunks_last_block_is_learned_exported_and_started_from() {
+    const CUT: usize = 15;
+    let Some(published) = std::env::var_os("METALENS_CHECKPOINT").map(PathBuf::from) else {
+        println!("skipped: METALENS_CHECKPOINT names no efficientnet-lite0-57934424.pth");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let never = AtomicBool::new(false);
+    drawing::write_corpus(&path("corpus"), 4).unwrap();
+    let corpus = corpus::read(&path("corpus"), Format::Flickr).unwrap();
+    let prepare = |name: &str, trunk: &[u8], cut| {
+        std::fs::write(path("trunk.onnx"), trunk).unwrap();
+        let (trunk, shape, out) = (path("trunk.onnx"), encoder::lite0(cut), path(name));
+        let options = PrepareOptions { trunk, shape, out, mirrored: true, crops: 0, threads: 2 };
+        let prepared = features::prepare(&corpus, &options, &never).unwrap();
+        assert!(matches!(prepared, Prepared::Finished { .. }));
+    };
+    let weights = checkpoint::read(&published).unwrap();
+    prepare("part", &encoder::write_lower(&weights, CUT, Precision::F16).unwrap(), Some(CUT));
+    let config = |data: &str| Config { shards: 1, ..tiny::config(&path(data), 1) };
+
+    let error = pretrain::run(&config("part"), &path("none"), Start::Anew, &never).unwrap_err();
+    assert!(format!("{error:#}").contains("trunk.checkpoint"), "{error:#}");
+    let trunk = Some(Trunk { checkpoint: Some(published), learning_rate: 0.05 });
+    let learning = Config { trunk, ..config("part") };
+    pretrain::run(&learning, &path("learned"), Start::Anew, &never).unwrap();
+
+    // The trunk that came of it is another, and a run may go on from there with features of that trunk alone.
+    let initial = vec![path("learned/best.safetensors")];
+    let learned = export::average(&initial).unwrap();
+    let features = Features::open(&path("part")).unwrap();
+    let (whole, _) = export::trunk(&features, &learned, Precision::F16).unwrap();
+    let untouched = encoder::write(&weights, encoder::Output::Trunk, Precision::F16).unwrap();
+    assert_eq!(whole.len(), untouched.len());
+    assert_ne!(whole, untouched);
+    for (name, trunk) in [("whole", &whole), ("untouched", &untouched)] {
+        prepare(name, trunk, None);
+    }
+    let frozen = |data: &str| Config { initial: initial.clone(), ..config(data) };
+    let error = pretrain::run(&frozen("untouched"), &path("wrong"), Start::Anew, &never).unwrap_err();
+    assert!(format!("{error:#}").contains("is not what the run to start from learned"), "{error:#}");
+    let error = pretrain::run(
+        &Config { trunk: learning.trunk.clone(), ..frozen("whole") },
+        &path("wrong"),
+        Start::Anew,
+        &never,
+    );
+    assert!(format!("{:#}", error.unwrap_err()).contains("prepared with the whole trunk"));
+    pretrain::run(&frozen("whole"), &path("frozen"), Start::Anew, &never).unwrap();
+    let frozen = export::average(&[path("frozen/best.safetensors")]).unwrap();
+    assert_eq!(frozen.sizes.cut, None);
+
+    // What is cached behind the trunk is what the learning captioner made of the part before it.
+    let picture = 3;
+    let encode = |data: &str, parameters: &Parameters| {
+        let features = Features::open(&path(data)).unwrap();
+        let mut row = Vec::new();
+        features.extend(picture, 0, &mut row);
+        let shape = &features.index().trunk;
+        let row =
+            Tensor::from_vec(row, (1, shape.positions(), shape.channels), &candle_core::Device::Cpu).unwrap();
+        flat(&Trained::new(parameters).encode(&row, &mut None).unwrap().tokens)
+    };
+    let (of_part, of_whole) = (encode("part", &learned), encode("whole", &learned.clone().without_trunk()));
+    let largest = of_part.iter().zip(&of_whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(largest < 0.05, "{largest}");
 }

@@ -21,12 +21,13 @@ fn main() -> anyhow::Result<()> {
             .context("a number")
     };
     let config = Config {
+        trunk: None,
         data: PathBuf::from(arguments.first().context("the prepared folder is missing")?),
         seed: 0,
         shards: number(4)?,
         device: Default::default(),
         objective: Default::default(),
-        initial: None,
+        initial: Vec::new(),
         distillation: None,
         model: Model::default(),
         vocabulary: VocabularyConfig::default(),

@@ -52,6 +52,16 @@ impl AdamW {
         gradients: &[Vec<f32>],
         rates: Rates,
     ) -> Result<f64> {
+        self.step_by_shares(parameters.map(|var| (var, 1.0)), gradients, rates)
+    }
+
+    /// The same, for parameters that each come with their share of the learning rate.
+    pub fn step_by_shares<'a>(
+        &mut self,
+        parameters: impl Iterator<Item = (&'a Var, f64)>,
+        gradients: &[Vec<f32>],
+        rates: Rates,
+    ) -> Result<f64> {
         self.steps += 1;
         let norm = gradients.iter().map(|g| squared_norm(g)).sum::<f64>().sqrt();
         let scale = (rates.clip / norm.max(1e-12)).min(1.0) as f32;
@@ -61,9 +71,10 @@ impl AdamW {
         let t = self.steps as i32;
         let learning_rate = (rates.learning_rate * (1.0 - f64::from(BETA_2).powi(t)).sqrt()
             / (1.0 - f64::from(BETA_1).powi(t))) as f32;
-        for ((var, memory), gradient) in parameters.zip(&mut self.memory).zip(gradients) {
+        for (((var, share), memory), gradient) in parameters.zip(&mut self.memory).zip(gradients) {
             // Biases and scales are left out of the decay.
-            let decay = if var.rank() > 1 { (rates.learning_rate * rates.weight_decay) as f32 } else { 0.0 };
+            let decay = if var.rank() > 1 { rates.learning_rate * rates.weight_decay * share } else { 0.0 };
+            let (decay, learning_rate) = (decay as f32, learning_rate * share as f32);
             let mut values: Vec<f32> = var.flatten_all()?.to_vec1()?;
             pulp::Arch::new().dispatch(|| {
                 let moments = memory.first_moment.iter_mut().zip(&mut memory.second_moment);

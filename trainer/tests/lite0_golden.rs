@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use metalens::engine::{Graph, Input, Output};
 use metalens_models::{Bundle, file};
 use metalens_trainer::encoder::{self, Output as Ending, checkpoint};
-use metalens_trainer::onnx::{GraphBuilder, Precision};
+use metalens_trainer::onnx::{Axis, GraphBuilder, Precision};
 
 const SIDE: usize = 224;
 
@@ -80,22 +80,57 @@ fn a_cut_checkpoint_is_refused_in_one_line() {
     }
 }
 
-/// The bundle's encoder holds the same trunk, rounded to half precision.
+/// The mean over the rows `[positions, channels]`.
+fn mean(rows: &[f32], channels: usize) -> Vec<f32> {
+    let positions = (rows.len() / channels) as f32;
+    (0..channels)
+        .map(|channel| rows.iter().skip(channel).step_by(channels).sum::<f32>() / positions)
+        .collect()
+}
+
 #[test]
-fn the_committed_bundles_trunk_has_the_published_features() {
+fn the_trunk_and_its_lower_part_have_the_published_features() {
+    let Some(path) = published() else { return };
+    let weights = checkpoint::read(&path).unwrap();
+    let trunk = encoder::write(&weights, Ending::Trunk, Precision::F16).unwrap();
+    let lower = encoder::write_lower(&weights, LEARNED, Precision::F16).unwrap();
+    for (graph, cut, file) in [(trunk, None, "features.f32"), (lower, Some(LEARNED), "block4.f32")] {
+        let shape = encoder::lite0(cut);
+        let expected = golden(file);
+        for number in 0..3 {
+            let features = run(&graph, Output("features", &[1, shape.positions(), shape.channels]), number);
+            let expected = &expected[number * shape.channels..][..shape.channels];
+            let difference = largest_difference(&mean(&features, shape.channels), expected);
+            // Rounded to half precision; the trunk's features lie in 0 … 6, a block's in some ± 10.
+            assert!(difference < 0.02, "{file}, picture {number}: {difference}");
+        }
+    }
+}
+
+/// The block from which on the committed bundle's trunk was learned.
+const LEARNED: usize = 5;
+
+/// What the committed bundle's encoder does before its first learned block is what the published one does.
+#[test]
+fn the_committed_bundles_trunk_begins_as_the_published_one() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0");
     let bytes = Bundle::open(&folder).unwrap().read(file::ENCODER).unwrap();
-    let mut graph = GraphBuilder::extend(&bytes, "trunk", Precision::F32).unwrap();
-    graph.output("features", &[1.into(), 49.into(), 1280.into()]);
+    let last = "_blocks.4.output";
+    let mut graph = GraphBuilder::extend_at(&bytes, last, "lower", Precision::F32).unwrap();
+    let shape = encoder::lite0(Some(LEARNED));
+    let [rows, columns] = shape.grid;
+    let sizes = [1, shape.channels, rows, columns];
+    graph.output(last, &sizes.map(Axis::from));
     let graph = graph.finish();
-    let expected = golden("features.f32");
+    let expected = golden("block4.f32");
     for number in 0..3 {
-        let features = run(&graph, Output("features", &[1, 49, 1280]), number);
-        let mean: Vec<f32> = (0..1280)
-            .map(|channel| features.iter().skip(channel).step_by(1280).sum::<f32>() / 49.0)
+        let map = run(&graph, Output(last, &sizes), number);
+        let positions = shape.positions() as f32;
+        let mean: Vec<f32> = map
+            .chunks_exact(shape.positions())
+            .map(|channel| channel.iter().sum::<f32>() / positions)
             .collect();
-        let difference = largest_difference(&mean, &expected[number * 1280..][..1280]);
-        // Features lie in 0 … 6.
+        let difference = largest_difference(&mean, &expected[number * shape.channels..][..shape.channels]);
         assert!(difference < 0.02, "picture {number}: {difference}");
     }
 }

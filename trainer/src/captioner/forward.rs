@@ -7,6 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use super::batch::Batch;
 use super::ops::{self, Pictures};
 use super::{LAYER_NORM_EPSILON, Parameters};
+use crate::encoder::learned;
 
 /// Dropout (Srivastava et al. 2014) with masks from a seeded generator, so that training repeats bit for bit.
 pub struct Dropout {
@@ -80,11 +81,15 @@ impl<'a> Captioner<'a> {
         self.parameters.get(name)
     }
 
-    /// Encodes trunk features `[pictures, 49, trunk]`.
+    /// Encodes trunk features `[pictures, 49, trunk]`, or what comes before the trunk's learned blocks.
     ///
     /// # Errors
     /// When shapes do not fit.
     pub fn encode(&self, features: &Tensor, dropout: &mut Option<Dropout>) -> Result<Encoded> {
+        let features = &match self.parameters.sizes.cut {
+            None => features.clone(),
+            Some(cut) => learned::forward(features, cut, &|name| self.get(name))?,
+        };
         let (pictures, positions, trunk) = features.dims3()?;
         let flat = features.reshape((pictures * positions, trunk))?;
         let projected =

@@ -1,12 +1,16 @@
 //! The captioner's parameters: names, shapes, initialization, and safetensors files.
 
 use std::collections::HashMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+
+use crate::encoder::checkpoint::Weights;
+use crate::encoder::{BLOCKS, learned};
 
 /// Widths of the captioner's layers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -14,6 +18,9 @@ use serde::{Deserialize, Serialize};
 pub struct Sizes {
     /// Channels of the trunk's feature map.
     pub trunk: usize,
+    /// The block of the trunk from which on its layers are learned too; where not given, none is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<usize>,
     /// Visual token v.
     pub token: usize,
     /// Attention key k.
@@ -49,9 +56,9 @@ enum Start {
 
 /// Name, shape and start of every parameter; matrices are `[in, out]`, but for the head's, which are `[out, in]`, so
 /// that a word's row is contiguous.
-fn layout(s: &Sizes) -> Vec<(&'static str, Vec<usize>, Start)> {
+fn layout(s: &Sizes) -> Vec<(String, Vec<usize>, Start)> {
     use Start::{FanIn, One, Uniform, Zero};
-    vec![
+    let captioner = vec![
         ("projection.weight", vec![s.trunk, s.token], FanIn(s.trunk)),
         ("projection.bias", vec![s.token], Zero),
         ("norm.weight", vec![s.token], One),
@@ -71,7 +78,16 @@ fn layout(s: &Sizes) -> Vec<(&'static str, Vec<usize>, Start)> {
         ("head.fc1.bias", vec![s.hidden], Zero),
         ("head.fc2.weight", vec![s.vocabulary, s.hidden], FanIn(s.hidden)),
         ("head.fc2.bias", vec![s.vocabulary], Zero),
-    ]
+    ];
+    let mut layout: Vec<_> =
+        captioner.into_iter().map(|(name, shape, start)| (name.to_owned(), shape, start)).collect();
+    for layer in s.cut.map(learned::layers).unwrap_or_default() {
+        let shape = learned::shape(&layer).to_vec();
+        let fan_in = if layer.depthwise { shape[0] } else { layer.input };
+        layout.push((learned::parameter(&layer, "weight"), shape, FanIn(fan_in)));
+        layout.push((learned::parameter(&layer, "bias"), vec![layer.output], Zero));
+    }
+    layout
 }
 
 /// The captioner's parameters, in a fixed order.
@@ -79,7 +95,7 @@ fn layout(s: &Sizes) -> Vec<(&'static str, Vec<usize>, Start)> {
 pub struct Parameters {
     /// The widths that they were made for.
     pub sizes: Sizes,
-    entries: Vec<(&'static str, Var)>,
+    entries: Vec<(String, Var)>,
 }
 
 impl Parameters {
@@ -108,6 +124,33 @@ impl Parameters {
         Ok(Self { sizes, entries })
     }
 
+    /// The same with the trunk's learned layers, where there are any, as `published` has them.
+    ///
+    /// # Errors
+    /// When a layer is missing, or the device refuses the allocation.
+    pub fn with_trunk(self, published: impl FnOnce() -> anyhow::Result<Weights>) -> anyhow::Result<Self> {
+        let Some(cut) = self.sizes.cut else { return Ok(self) };
+        let weights = published()?;
+        for layer in learned::layers(cut) {
+            let parts = learned::published(&weights, &layer)?;
+            for (part, values) in ["weight", "bias"].into_iter().zip(parts) {
+                let name = learned::parameter(&layer, part);
+                for (_, var) in self.iter().filter(|(found, _)| *found == name) {
+                    var.set(&Tensor::from_vec(values.clone(), var.shape(), var.device())?)?;
+                }
+            }
+        }
+        Ok(self)
+    }
+
+    /// The captioner's own parameters, without the trunk's learned layers.
+    #[must_use]
+    pub fn without_trunk(mut self) -> Self {
+        self.sizes.cut = None;
+        self.entries.retain(|(name, _)| !name.starts_with(learned::PREFIX));
+        self
+    }
+
     /// Parameters from tensors by name, such as a checkpoint's.
     ///
     /// # Errors
@@ -121,7 +164,7 @@ impl Parameters {
         let entries = layout(&sizes)
             .into_iter()
             .map(|(name, shape, _)| {
-                let Some(tensor) = tensors.get(name) else {
+                let Some(tensor) = tensors.get(&name) else {
                     candle_core::bail!("parameter {name} is missing");
                 };
                 if tensor.dims() != shape {
@@ -140,13 +183,13 @@ impl Parameters {
     #[must_use]
     pub fn get(&self, name: &str) -> &Tensor {
         let (_, var) =
-            self.entries.iter().find(|(n, _)| *n == name).unwrap_or_else(|| panic!("no parameter {name}"));
+            self.entries.iter().find(|(n, _)| n == name).unwrap_or_else(|| panic!("no parameter {name}"));
         var.as_tensor()
     }
 
     /// Names and variables, in their fixed order.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &Var)> {
-        self.entries.iter().map(|(name, var)| (*name, var))
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &Var)> {
+        self.entries.iter().map(|(name, var)| (name.as_str(), var))
     }
 
     /// How many numbers they hold.
@@ -161,6 +204,35 @@ impl Parameters {
         self.iter().map(|(name, var)| (name.to_owned(), var.as_tensor().clone())).collect()
     }
 
+    /// The mean of several checkpoints (Izmailov et al. 2018).
+    ///
+    /// # Errors
+    /// When there is none, a file cannot be read, or they differ in shape.
+    pub fn mean(checkpoints: &[PathBuf], device: &Device) -> anyhow::Result<Self> {
+        let (first, others) = checkpoints.split_first().context("no checkpoint was given")?;
+        let load = |path: &Path| {
+            anyhow::ensure!(path.is_file(), "{}: no such checkpoint", path.display());
+            Self::load(path, device).with_context(|| path.display().to_string())
+        };
+        let sum = load(first)?;
+        for path in others {
+            let other = load(path)?;
+            anyhow::ensure!(
+                other.sizes == sum.sizes,
+                "{}: other sizes than {}",
+                path.display(),
+                first.display()
+            );
+            for ((_, sum), (_, other)) in sum.iter().zip(other.iter()) {
+                sum.set(&(sum.as_tensor() + other.as_tensor())?)?;
+            }
+        }
+        for (_, var) in sum.iter() {
+            var.set(&(var.as_tensor() / checkpoints.len() as f64)?)?;
+        }
+        Ok(sum)
+    }
+
     /// Reads parameters from a safetensors file whose shapes tell the sizes.
     ///
     /// # Errors
@@ -173,6 +245,7 @@ impl Parameters {
         };
         let sizes = Sizes {
             trunk: width("projection.weight", 0)?,
+            cut: (0..BLOCKS).find(|&block| learned::begins_at(block, |name| tensors.contains_key(name))),
             token: width("projection.weight", 1)?,
             key: width("key.weight", 1)?,
             state: width("start.weight", 1)?,

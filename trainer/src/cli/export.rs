@@ -1,6 +1,6 @@
 //! `metalens-trainer export`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use metalens::cli::say;
@@ -23,6 +23,9 @@ pub struct Arguments {
     /// The bundle's folder, which must not exist yet.
     #[arg(long)]
     out: PathBuf,
+    /// Where to write the trunk that the run learned too, to prepare data with for `meta-train`.
+    #[arg(long, value_name = "FILE")]
+    trunk: Option<PathBuf>,
     /// The picture of the self-test, a JPEG.
     #[arg(long)]
     golden: PathBuf,
@@ -50,13 +53,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         some => some.iter().map(|file| arguments.run.join(file)).collect(),
     };
     let parameters = export::average(&checkpoints)?;
+    let (trunk, shape) = export::trunk(&features, &parameters, arguments.precision)?;
+    if let Some(path) = &arguments.trunk {
+        std::fs::write(path, &trunk).with_context(|| path.display().to_string())?;
+    }
     let name =
         arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
     let names: Vec<_> = checkpoints.iter().filter_map(|path| path.file_name()?.to_str()).collect();
     let parts = Parts {
         name,
-        trunk: &read(&features.trunk())?,
-        shape: &features.index().trunk,
+        trunk: &trunk,
+        shape: &shape,
         parameters: &parameters,
         vocabulary: &vocabulary,
         slots: arguments.slots,
@@ -84,10 +91,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// The run's configuration, after those of the runs that it started from; paths mean nothing elsewhere.
 fn stages(config: &Config) -> anyhow::Result<Vec<serde_json::Value>> {
-    let mut stages = match config.initial.as_deref().and_then(Path::parent) {
+    // Of several runs that it started from the last, which comes of the others.
+    let mut stages = match config.initial.last().and_then(|path| path.parent()) {
         Some(folder) => stages(&Config::read(&folder.join("run.toml"))?)?,
         None => Vec::new(),
     };
-    stages.push(serde_json::to_value(Config { data: PathBuf::new(), initial: None, ..config.clone() })?);
+    let mut config = Config { data: PathBuf::new(), initial: Vec::new(), ..config.clone() };
+    if let Some(trunk) = &mut config.trunk {
+        trunk.checkpoint = None;
+    }
+    stages.push(serde_json::to_value(config)?);
     Ok(stages)
 }

@@ -18,6 +18,9 @@ pub struct Arguments {
     /// What the graph ends in.
     #[arg(long, value_enum, default_value_t = Output::Trunk)]
     output: Output,
+    /// Write so many blocks of the trunk's 16 only, for `pretrain` to learn the rest.
+    #[arg(long, value_name = "N", value_parser = encoder::some_blocks, conflicts_with = "output")]
+    blocks: Option<usize>,
     /// How large weights are stored.
     #[arg(long, value_enum, default_value_t = Precision::F16)]
     precision: Precision,
@@ -25,8 +28,11 @@ pub struct Arguments {
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let weights = checkpoint::read(&arguments.checkpoint)?;
-    let graph = encoder::write(&weights, arguments.output, arguments.precision)
-        .with_context(|| arguments.checkpoint.display().to_string())?;
+    let graph = match arguments.blocks {
+        None => encoder::write(&weights, arguments.output, arguments.precision),
+        Some(blocks) => encoder::write_lower(&weights, blocks, arguments.precision),
+    };
+    let graph = graph.with_context(|| arguments.checkpoint.display().to_string())?;
     if let Some(folder) = arguments.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }

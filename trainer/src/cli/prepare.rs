@@ -20,13 +20,16 @@ pub struct Arguments {
     /// The trunk that `import-encoder` wrote.
     #[arg(long, default_value = "data/trunk.onnx")]
     trunk: PathBuf,
+    /// How many blocks the trunk has, where it is a part that `import-encoder --blocks` wrote.
+    #[arg(long, value_name = "N", value_parser = encoder::some_blocks)]
+    blocks: Option<usize>,
     /// The folder to fill.
     #[arg(long)]
     out: PathBuf,
     /// Keep features of the mirrored pictures too.
     #[arg(long)]
     mirrored: bool,
-    /// Keep features of so many crops of each picture too, every second one mirrored.
+    /// Keep features of so many crops of each picture too, in other light, every second one mirrored.
     #[arg(long, value_name = "N", default_value_t = 0, requires = "mirrored")]
     crops: usize,
     /// Pictures worked on at a time; all cores where not given.
@@ -63,7 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let options = PrepareOptions {
         trunk: arguments.trunk.clone(),
-        shape: encoder::lite0(),
+        shape: encoder::lite0(arguments.blocks),
         out: arguments.out.clone(),
         mirrored: arguments.mirrored,
         crops: arguments.crops,

@@ -6,7 +6,8 @@ use metalens::cli::say;
 use metalens_trainer::pretrain::config::Config;
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
-/// Trains projection, decoder and head on prepared features, by cross-entropy or by self-critical rewards.
+/// Trains projection, decoder and head on prepared features, by cross-entropy or by self-critical rewards; and the last blocks of
+/// the trunk, where the features are those of its first blocks.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The configuration, a TOML file; with --resume the run's own is used.

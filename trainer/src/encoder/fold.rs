@@ -7,7 +7,7 @@ use super::checkpoint::Weights;
 const EPSILON: f64 = 1e-3;
 
 /// A convolution with bias that equals a bias-free convolution followed by BatchNorm.
-pub(super) struct Convolution {
+pub struct Convolution {
     /// `[out, in / groups, kernel, kernel]`.
     pub weight: Vec<f32>,
     /// `[out]`.

@@ -12,7 +12,7 @@ const IMAGE_SIZE: usize = 224;
 /// Rows and columns of the feature map.
 const GRID: usize = 7;
 /// Channels of the feature map.
-const FEATURE_SIZE: usize = 1280;
+pub const FEATURE_SIZE: usize = 1280;
 /// Classes of ImageNet.
 const CLASSES: usize = 1000;
 /// Channels of the stem, which Lite models keep at 32.
@@ -42,14 +42,156 @@ const STAGES: [Stage; 7] = [
     stage(1, 3, 1, 6, 320),
 ];
 
-/// What the trunk takes and makes; the published weights want values in -1 … 1, as in TensorFlow's EfficientNet-Lite.
+/// Blocks of all stages.
+pub const BLOCKS: usize = 16;
+
+/// One convolution with the BatchNorm behind it.
+#[derive(Clone, Debug)]
+pub struct Layer {
+    /// The convolution's name in the checkpoint.
+    pub name: String,
+    /// The BatchNorm's.
+    pub norm: String,
+    /// Rows and columns of the kernel.
+    pub kernel: usize,
+    /// Rows and columns from one position to the next.
+    pub stride: usize,
+    /// Channels that it reads.
+    pub input: usize,
+    /// Channels that it makes.
+    pub output: usize,
+    /// Whether every channel has a kernel of its own.
+    pub depthwise: bool,
+    /// Rows and columns of the map that it reads.
+    pub size: usize,
+}
+
+impl Layer {
+    fn dense(
+        name: &str,
+        norm: &str,
+        kernel: usize,
+        stride: usize,
+        [input, output]: [usize; 2],
+        size: usize,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            norm: norm.to_owned(),
+            kernel,
+            stride,
+            input,
+            output,
+            depthwise: false,
+            size,
+        }
+    }
+
+    /// Rows and columns of the map that it makes.
+    #[must_use]
+    pub fn output_size(&self) -> usize {
+        self.size.div_ceil(self.stride)
+    }
+
+    /// Zeros before and after the map, in rows and in columns: TensorFlow's SAME padding, whose odd one goes after.
+    #[must_use]
+    pub fn padding(&self) -> (usize, usize) {
+        let padding = ((self.output_size() - 1) * self.stride + self.kernel).saturating_sub(self.size);
+        (padding / 2, padding - padding / 2)
+    }
+
+    /// `[out, in / groups, kernel, kernel]`, as PyTorch and ONNX have it.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        let per_group = if self.depthwise { 1 } else { self.input };
+        [self.output, per_group, self.kernel, self.kernel]
+    }
+}
+
+/// An inverted bottleneck: expand 1x1, depthwise, project 1x1, and the shortcut where shapes allow.
+#[derive(Clone, Debug)]
+pub struct Block {
+    /// Not in the first stage.
+    pub expand: Option<Layer>,
+    /// One kernel a channel.
+    pub depthwise: Layer,
+    /// To the block's output, without an activation.
+    pub project: Layer,
+    /// Whether the block's input is added.
+    pub shortcut: bool,
+}
+
+impl Block {
+    /// Its layers, in order.
+    pub fn layers(&self) -> impl Iterator<Item = &Layer> {
+        self.expand.iter().chain([&self.depthwise, &self.project])
+    }
+}
+
+/// The convolution before the blocks.
 #[must_use]
-pub fn lite0() -> TrunkShape {
+pub fn stem() -> Layer {
+    Layer::dense("_conv_stem", "_bn0", 3, 2, [3, STEM], IMAGE_SIZE)
+}
+
+/// All blocks, in order.
+#[must_use]
+pub fn blocks() -> Vec<Block> {
+    let (mut size, mut channels) = (stem().output_size(), STEM);
+    let mut blocks = Vec::with_capacity(BLOCKS);
+    for stage in &STAGES {
+        for repeat in 0..stage.repeats {
+            let index = blocks.len();
+            let part = |name: &str| format!("_blocks.{index}.{name}");
+            let expanded = channels * stage.expansion;
+            let dense = |conv: &str, norm: &str, channels, size| {
+                Layer::dense(&part(conv), &part(norm), 1, 1, channels, size)
+            };
+            let expand =
+                (stage.expansion != 1).then(|| dense("_expand_conv", "_bn0", [channels, expanded], size));
+            let depthwise = Layer {
+                depthwise: true,
+                kernel: stage.kernel,
+                stride: if repeat == 0 { stage.stride } else { 1 },
+                ..dense("_depthwise_conv", "_bn1", [expanded, expanded], size)
+            };
+            let shortcut = depthwise.stride == 1 && channels == stage.output;
+            (size, channels) = (depthwise.output_size(), stage.output);
+            let project = dense("_project_conv", "_bn2", [expanded, channels], size);
+            blocks.push(Block { expand, depthwise, project, shortcut });
+        }
+    }
+    blocks
+}
+
+/// The convolution behind the blocks.
+#[must_use]
+pub fn top() -> Layer {
+    let last = STAGES[STAGES.len() - 1].output;
+    Layer::dense("_conv_head", "_bn1", 1, 1, [last, FEATURE_SIZE], GRID)
+}
+
+/// What the trunk takes and makes, or its part before block `blocks`; the published weights want values in -1 … 1, as in
+/// TensorFlow's EfficientNet-Lite.
+///
+/// # Panics
+/// When there is no such block.
+#[must_use]
+pub fn lite0(cut: Option<usize>) -> TrunkShape {
     let (width, height) = (IMAGE_SIZE, IMAGE_SIZE);
+    let (size, channels) = match cut {
+        None => (GRID, FEATURE_SIZE),
+        Some(block) => {
+            let block = &blocks()[block];
+            let first = block.expand.as_ref().unwrap_or(&block.depthwise);
+            (first.size, first.input)
+        }
+    };
     TrunkShape {
         preprocessing: Preprocessing { width, height, mean: [127.0; 3], std: [128.0; 3] },
-        grid: [GRID, GRID],
-        channels: FEATURE_SIZE,
+        grid: [size; 2],
+        channels,
+        cut,
     }
 }
 
@@ -67,29 +209,71 @@ pub enum Output {
 /// # Errors
 /// When the checkpoint lacks a tensor, or has one of another shape.
 pub fn write(weights: &Weights, output: Output, precision: Precision) -> Result<Vec<u8>, EncoderError> {
-    let mut net = Net { weights, graph: GraphBuilder::new("efficientnet-lite0", precision) };
-    net.graph.scalar("relu6.min", 0.0);
-    net.graph.scalar("relu6.max", 6.0);
-    net.graph.input("image", &[1.into(), 3.into(), IMAGE_SIZE.into(), IMAGE_SIZE.into()]);
-
-    let mut map = Map { name: "image".to_owned(), channels: 3, size: IMAGE_SIZE };
-    map = net.convolution(&map, "_conv_stem", "_bn0", Kernel::dense(3, 2, STEM))?;
-    map = net.relu6(map);
-    let mut block = 0;
-    for stage in &STAGES {
-        for repeat in 0..stage.repeats {
-            let stride = if repeat == 0 { stage.stride } else { 1 };
-            map = net.block(map, block, stage, stride)?;
-            block += 1;
-        }
-    }
-    map = net.convolution(&map, "_conv_head", "_bn1", Kernel::dense(1, 1, FEATURE_SIZE))?;
-    map = net.relu6(map);
+    let folded = |layer: &Layer| folded(weights, layer);
+    let mut net = Net::new(&folded, precision);
+    let map = net.lower(BLOCKS)?;
+    let map = net.upper(map, BLOCKS)?;
     match output {
         Output::Trunk => net.tokens(&map),
-        Output::Classifier => net.classifier(&map)?,
+        Output::Classifier => net.classifier(&map, weights)?,
     }
     Ok(net.graph.finish())
+}
+
+/// Writes the part of the trunk before block `cut`: `image` f32[1, 3, 224, 224] -> `features` f32[1, positions, channels].
+///
+/// # Errors
+/// As [`write`].
+pub fn write_lower(weights: &Weights, cut: usize, precision: Precision) -> Result<Vec<u8>, EncoderError> {
+    let folded = |layer: &Layer| folded(weights, layer);
+    let mut net = Net::new(&folded, precision);
+    let map = net.lower(cut)?;
+    net.tokens(&map);
+    Ok(net.graph.finish())
+}
+
+/// The whole trunk, of its part `lower` before block `cut` and what `upper` tells of the layers from there on.
+///
+/// # Errors
+/// When `lower` is not such a part, or `upper` fails.
+pub fn complete(
+    lower: &[u8],
+    cut: usize,
+    upper: &dyn Fn(&Layer) -> Result<Convolution, EncoderError>,
+    precision: Precision,
+) -> Result<Vec<u8>, EncoderError> {
+    let blocks = blocks();
+    let shape = lite0(Some(cut));
+    let name = match cut.checked_sub(1).map(|last| &blocks[last]) {
+        None => relu6_of(&stem().name),
+        Some(block) if block.shortcut => output_of(cut - 1),
+        Some(block) => block.project.name.clone(),
+    };
+    let graph = GraphBuilder::extend_at(lower, &name, GRAPH, precision)?;
+    let mut net = Net { convolution: upper, graph };
+    let map = Map { name, channels: shape.channels, size: shape.grid[0] };
+    let map = net.upper(map, cut)?;
+    net.tokens(&map);
+    Ok(net.graph.finish())
+}
+
+/// The layer of the published checkpoint, with its BatchNorm.
+///
+/// # Errors
+/// When the checkpoint lacks a tensor, or has one of another shape.
+pub fn folded(weights: &Weights, layer: &Layer) -> Result<Convolution, EncoderError> {
+    fold(weights, &layer.name, &layer.norm, layer.shape())
+}
+
+/// The graph's name.
+const GRAPH: &str = "efficientnet-lite0";
+
+fn relu6_of(name: &str) -> String {
+    format!("{name}.relu6")
+}
+
+fn output_of(block: usize) -> String {
+    format!("_blocks.{block}.output")
 }
 
 /// A feature map in the graph: f32[1, channels, size, size].
@@ -99,73 +283,73 @@ struct Map {
     size: usize,
 }
 
-/// A convolution's geometry.
-struct Kernel {
-    size: usize,
-    stride: usize,
-    output: usize,
-    depthwise: bool,
-}
-
-impl Kernel {
-    fn dense(size: usize, stride: usize, output: usize) -> Self {
-        Self { size, stride, output, depthwise: false }
-    }
-
-    fn depthwise(size: usize, stride: usize, channels: usize) -> Self {
-        Self { size, stride, output: channels, depthwise: true }
-    }
-}
-
 struct Net<'a> {
-    weights: &'a Weights,
+    convolution: &'a dyn Fn(&Layer) -> Result<Convolution, EncoderError>,
     graph: GraphBuilder,
 }
 
-impl Net<'_> {
-    fn convolution(&mut self, x: &Map, conv: &str, norm: &str, kernel: Kernel) -> Result<Map, EncoderError> {
-        let groups = if kernel.depthwise { x.channels } else { 1 };
-        let shape = [kernel.output, x.channels / groups, kernel.size, kernel.size];
-        let Convolution { weight, bias } = fold(self.weights, conv, norm, shape)?;
-        let weight = self.graph.weight(&format!("{conv}.weight"), &shape, &weight);
-        let bias = self.graph.weight(&format!("{conv}.bias"), &[kernel.output], &bias);
-        // TensorFlow's SAME padding: the odd pixel goes after, not before.
-        let size = x.size.div_ceil(kernel.stride);
-        let padding = ((size - 1) * kernel.stride + kernel.size).saturating_sub(x.size) as i64;
-        let (before, after) = (padding / 2, padding - padding / 2);
-        let side = kernel.size as i64;
-        let stride = kernel.stride as i64;
+impl<'a> Net<'a> {
+    fn new(
+        convolution: &'a dyn Fn(&Layer) -> Result<Convolution, EncoderError>,
+        precision: Precision,
+    ) -> Self {
+        let mut graph = GraphBuilder::new(GRAPH, precision);
+        graph.scalar("relu6.min", 0.0);
+        graph.scalar("relu6.max", 6.0);
+        graph.input("image", &[1.into(), 3.into(), IMAGE_SIZE.into(), IMAGE_SIZE.into()]);
+        Self { convolution, graph }
+    }
+
+    /// The stem, and the blocks before `cut`.
+    fn lower(&mut self, cut: usize) -> Result<Map, EncoderError> {
+        let map = Map { name: "image".to_owned(), channels: 3, size: IMAGE_SIZE };
+        let mut map = self.bounded(&map, &stem())?;
+        for (index, block) in blocks()[..cut].iter().enumerate() {
+            map = self.block(map, index, block)?;
+        }
+        Ok(map)
+    }
+
+    /// The blocks from `cut` on, and the convolution behind them.
+    fn upper(&mut self, mut map: Map, cut: usize) -> Result<Map, EncoderError> {
+        for (index, block) in blocks().iter().enumerate().skip(cut) {
+            map = self.block(map, index, block)?;
+        }
+        self.bounded(&map, &top())
+    }
+
+    fn convolution(&mut self, x: &Map, layer: &Layer) -> Result<Map, EncoderError> {
+        let Convolution { weight, bias } = (self.convolution)(layer)?;
+        let name = &layer.name;
+        let weight = self.graph.weight(&format!("{name}.weight"), &layer.shape(), &weight);
+        let bias = self.graph.weight(&format!("{name}.bias"), &[layer.output], &bias);
+        let (before, after) = layer.padding();
+        let (before, after) = (before as i64, after as i64);
+        let (side, stride) = (layer.kernel as i64, layer.stride as i64);
+        let groups = if layer.depthwise { layer.input } else { 1 };
         let attributes = vec![
             int_attribute("group", groups as i64),
             ints_attribute("kernel_shape", &[side, side]),
             ints_attribute("strides", &[stride, stride]),
             ints_attribute("pads", &[before, before, after, after]),
         ];
-        let name = self.graph.node_with("Conv", &[&x.name, &weight, &bias], conv, attributes);
-        Ok(Map { name, channels: kernel.output, size })
+        let name = self.graph.node_with("Conv", &[&x.name, &weight, &bias], name, attributes);
+        Ok(Map { name, channels: layer.output, size: layer.output_size() })
     }
 
-    fn relu6(&mut self, x: Map) -> Map {
-        let name = format!("{}.relu6", x.name);
-        let name = self.graph.node("Clip", &[&x.name, "relu6.min", "relu6.max"], &name);
-        Map { name, ..x }
+    /// A convolution whose output is cut to 0 … 6.
+    fn bounded(&mut self, x: &Map, layer: &Layer) -> Result<Map, EncoderError> {
+        let x = self.convolution(x, layer)?;
+        let name = self.graph.node("Clip", &[&x.name, "relu6.min", "relu6.max"], &relu6_of(&x.name));
+        Ok(Map { name, ..x })
     }
 
-    /// An inverted bottleneck: expand 1x1, depthwise, project 1x1, and the shortcut where shapes allow.
-    fn block(&mut self, x: Map, index: usize, stage: &Stage, stride: usize) -> Result<Map, EncoderError> {
-        let part = |name: &str| format!("_blocks.{index}.{name}");
-        let expanded = x.channels * stage.expansion;
-        let mut y = Map { name: x.name.clone(), ..x };
-        if stage.expansion != 1 {
-            y = self.convolution(&y, &part("_expand_conv"), &part("_bn0"), Kernel::dense(1, 1, expanded))?;
-            y = self.relu6(y);
-        }
-        let depthwise = Kernel::depthwise(stage.kernel, stride, expanded);
-        y = self.convolution(&y, &part("_depthwise_conv"), &part("_bn1"), depthwise)?;
-        y = self.relu6(y);
-        y = self.convolution(&y, &part("_project_conv"), &part("_bn2"), Kernel::dense(1, 1, stage.output))?;
-        if stride == 1 && x.channels == stage.output {
-            y.name = self.graph.node("Add", &[&y.name, &x.name], &part("output"));
+    fn block(&mut self, x: Map, index: usize, block: &Block) -> Result<Map, EncoderError> {
+        let expanded = block.expand.as_ref().map(|layer| self.bounded(&x, layer)).transpose()?;
+        let y = self.bounded(expanded.as_ref().unwrap_or(&x), &block.depthwise)?;
+        let mut y = self.convolution(&y, &block.project)?;
+        if block.shortcut {
+            y.name = self.graph.node("Add", &[&y.name, &x.name], &output_of(index));
         }
         Ok(y)
     }
@@ -180,9 +364,9 @@ impl Net<'_> {
         self.graph.output("features", &[1.into(), positions.into(), x.channels.into()]);
     }
 
-    fn classifier(&mut self, x: &Map) -> Result<(), EncoderError> {
-        let weight = tensor(self.weights, "_fc.weight", &[CLASSES, x.channels])?;
-        let bias = tensor(self.weights, "_fc.bias", &[CLASSES])?;
+    fn classifier(&mut self, x: &Map, weights: &Weights) -> Result<(), EncoderError> {
+        let weight = tensor(weights, "_fc.weight", &[CLASSES, x.channels])?;
+        let bias = tensor(weights, "_fc.bias", &[CLASSES])?;
         let weight = self.graph.weight("_fc.weight", &[CLASSES, x.channels], weight);
         let bias = self.graph.weight("_fc.bias", &[CLASSES], bias);
         let pooled = self.graph.node("GlobalAveragePool", &[&x.name], "pooled");

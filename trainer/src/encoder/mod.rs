@@ -2,13 +2,15 @@
 //!
 //! EfficientNet (Tan and Le, 2019) in its Lite form: no squeeze-and-excitation, ReLU6 instead of swish, and stem and
 //! head of fixed width. BatchNorm is folded into the convolution before it, so that the graph is convolutions, clips
-//! and additions alone.
+//! and additions alone. `lite0.rs` has the architecture and its graph, `learned.rs` the last blocks for whoever learns them.
 
 pub mod checkpoint;
 mod fold;
+pub mod learned;
 mod lite0;
 
-pub use lite0::{Output, lite0, write};
+pub use fold::Convolution;
+pub use lite0::{BLOCKS, FEATURE_SIZE, Layer, Output, complete, lite0, write, write_lower};
 
 use metalens_models::Preprocessing;
 use serde::{Deserialize, Serialize};
@@ -22,6 +24,9 @@ pub struct TrunkShape {
     pub grid: [usize; 2],
     /// Channels of the feature map.
     pub channels: usize,
+    /// The block before which it ends; the whole trunk where not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cut: Option<usize>,
 }
 
 impl TrunkShape {
@@ -29,6 +34,19 @@ impl TrunkShape {
     #[must_use]
     pub fn positions(&self) -> usize {
         self.grid[0] * self.grid[1]
+    }
+}
+
+/// Reads a number of blocks that leaves some to be learned.
+///
+/// # Errors
+/// When it is no such number.
+pub fn some_blocks(text: &str) -> Result<usize, String> {
+    let blocks: usize = text.parse().map_err(|_| format!("not a number of blocks, 1 to {}", BLOCKS - 1))?;
+    if (1..BLOCKS).contains(&blocks) {
+        Ok(blocks)
+    } else {
+        Err(format!("1 to {} of {BLOCKS} blocks", BLOCKS - 1))
     }
 }
 
@@ -48,4 +66,10 @@ pub enum EncoderError {
         /// The shape that the architecture asks for.
         needed: Vec<usize>,
     },
+    /// What was taken for a part of the trunk is another graph.
+    #[error("the trunk's lower part: {0}")]
+    Lower(#[from] crate::onnx::NotAGraph),
+    /// A learned layer could not be read.
+    #[error("parameters: {0}")]
+    Parameters(#[from] candle_core::Error),
 }

@@ -3,7 +3,7 @@
 mod graphs;
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use candle_core::{Device, Tensor};
@@ -18,7 +18,8 @@ pub use graphs::{GraphError, Positions, decoder, encoder, encoder_with, head};
 use ndarray::{Array1, Array2};
 
 use crate::captioner::Parameters;
-use crate::encoder::TrunkShape;
+use crate::encoder::{self, Layer, TrunkShape, learned};
+use crate::features::Features;
 use crate::meta::Body;
 use crate::onnx::Precision;
 use crate::vocabulary::{END, PADDING, START, TrainingVocabulary, UNKNOWN};
@@ -171,27 +172,35 @@ fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
     }
 }
 
-/// The mean of several checkpoints' parameters (Izmailov et al. 2018).
+/// The trunk that goes with `parameters`: the one that `features` were made with, and behind a part of it the layers that were
+/// learned.
 ///
 /// # Errors
-/// When a file cannot be read, or they differ in shape.
-pub fn average(checkpoints: &[impl AsRef<Path>]) -> anyhow::Result<Parameters> {
-    let mut files = checkpoints.iter().map(AsRef::as_ref);
-    let first = files.next().context("no checkpoint was given")?;
-    let load = |path: &Path| {
-        anyhow::ensure!(path.is_file(), "{}: no such checkpoint", path.display());
-        Parameters::load(path, &Device::Cpu).with_context(|| path.display().to_string())
-    };
-    let sum = load(first)?;
-    for path in files {
-        let other = load(path)?;
-        anyhow::ensure!(other.sizes == sum.sizes, "{}: other sizes than {}", path.display(), first.display());
-        for ((_, sum), (_, other)) in sum.iter().zip(other.iter()) {
-            sum.set(&(sum.as_tensor() + other.as_tensor())?)?;
-        }
-    }
-    for (_, var) in sum.iter() {
-        var.set(&(var.as_tensor() / checkpoints.len() as f64)?)?;
-    }
-    Ok(sum)
+/// When the prepared folder's trunk cannot be read, or is not the part that the parameters go on from.
+pub fn trunk(
+    features: &Features,
+    parameters: &Parameters,
+    precision: Precision,
+) -> anyhow::Result<(Vec<u8>, TrunkShape)> {
+    let (path, shape) = (features.trunk(), &features.index().trunk);
+    let prepared = std::fs::read(&path).with_context(|| path.display().to_string())?;
+    let Some(cut) = shape.cut else { return Ok((prepared, shape.clone())) };
+    anyhow::ensure!(
+        parameters.sizes.cut == Some(cut),
+        "{}: ends before block {cut}, from which on the checkpoint has learned nothing",
+        path.display()
+    );
+    let part = |layer: &Layer, part| parameters.get(&learned::parameter(layer, part));
+    let upper = |layer: &Layer| Ok(learned::convolution(layer, part(layer, "weight"), part(layer, "bias"))?);
+    let whole =
+        encoder::complete(&prepared, cut, &upper, precision).with_context(|| path.display().to_string())?;
+    Ok((whole, encoder::lite0(None)))
+}
+
+/// The mean of several checkpoints' parameters, in the processor's memory.
+///
+/// # Errors
+/// As [`Parameters::mean`].
+pub fn average(checkpoints: &[PathBuf]) -> anyhow::Result<Parameters> {
+    Parameters::mean(checkpoints, &Device::Cpu)
 }

@@ -5,7 +5,7 @@
 //! ```text
 //! pictures.json   format, the trunk's hash, every picture with its captions, split and label, and what was left out
 //! features.f16    one row a view: f16[positions * trunk], little-endian; views of a picture stand side by side: as it is,
-//!                 mirrored, and crops, each second one mirrored
+//!                 mirrored, and crops in other light, each second one mirrored
 //! status.bin      one byte a picture: 0 not yet, 1 done, 2 rejected
 //! trunk.onnx      the trunk itself; a training run notes its hash, so that `export` cannot take another
 //! ```

@@ -70,6 +70,7 @@ impl Body {
         };
         let sizes = Sizes {
             trunk,
+            cut: None,
             token: shapes.token,
             key: shapes.key,
             state: shapes.state,

@@ -143,6 +143,11 @@ impl RunFolder {
     /// Makes sure that trunk and words of the run are those that the data now gives.
     pub(super) fn require_same(&self, dataset: &Dataset) -> anyhow::Result<()> {
         self.require_trunk(dataset.features().index())?;
+        self.require_words(dataset)
+    }
+
+    /// Makes sure that the words of the run are those that the data now gives.
+    pub(super) fn require_words(&self, dataset: &Dataset) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.words()? == dataset.vocabulary,
             "{}: not the words that the training pictures now give; the prepared folder or vocabulary.min_count or \

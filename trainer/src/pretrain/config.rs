@@ -2,8 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::Context;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
+
+use crate::encoder::checkpoint::{self, Weights};
 
 /// Everything that decides a training run; written beside its checkpoints.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,9 +27,12 @@ pub struct Config {
     /// What is learned from: what people said, or rewards for what the captioner says itself.
     #[serde(default)]
     pub objective: Objective,
-    /// Parameters to start from instead of random ones: a checkpoint of a run with the same words and widths.
+    /// Parameters to start from instead of random ones: a checkpoint of a run with the same words and widths, or the mean of several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", deserialize_with = "one_or_more")]
+    pub initial: Vec<PathBuf>,
+    /// How the trunk's last blocks learn, where the data were prepared with the part before them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub initial: Option<PathBuf>,
+    pub trunk: Option<Trunk>,
     /// Widths of the captioner.
     #[serde(default)]
     pub model: Model,
@@ -45,6 +51,20 @@ pub struct Config {
     /// What is held out of the training split to choose by.
     #[serde(default)]
     pub validation: Validation,
+}
+
+/// A path, or a list of paths.
+fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<PathBuf>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "needs a path or a list of paths")]
+    enum Paths {
+        One(PathBuf),
+        More(Vec<PathBuf>),
+    }
+    Ok(match Paths::deserialize(deserializer)? {
+        Paths::One(path) => vec![path],
+        Paths::More(paths) => paths,
+    })
 }
 
 fn two() -> usize {
@@ -84,6 +104,23 @@ pub enum Objective {
     CrossEntropy,
     /// CIDEr of captions that the captioner draws itself, `schedule.captions` a picture.
     SelfCritical,
+}
+
+/// How the trunk's last blocks learn.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Trunk {
+    /// The published checkpoint to start from, a `.pth` file; not needed beside `initial`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<PathBuf>,
+    /// Their share of the learning rate: they know much already.
+    pub learning_rate: f64,
+}
+
+impl Default for Trunk {
+    fn default() -> Self {
+        Self { checkpoint: None, learning_rate: 0.05 }
+    }
 }
 
 /// Widths of the captioner's layers; the trunk's and the vocabulary's follow from the data.
@@ -255,6 +292,21 @@ pub enum ConfigError {
 }
 
 impl Config {
+    /// The weights that the trunk's learned blocks start from.
+    ///
+    /// # Errors
+    /// When no checkpoint is named, or it cannot be read.
+    pub(super) fn published_trunk(&self) -> anyhow::Result<Weights> {
+        let path = self.trunk.as_ref().and_then(|trunk| trunk.checkpoint.as_ref());
+        let path = path.with_context(|| {
+            format!(
+                "{}: prepared with a part of the trunk; name the .pth file of the rest as trunk.checkpoint",
+                self.data.display()
+            )
+        })?;
+        Ok(checkpoint::read(path)?)
+    }
+
     /// Reads and checks a configuration.
     ///
     /// # Errors
@@ -296,7 +348,8 @@ impl Config {
         let taught = self.distillation.as_ref();
         let teachers = taught.map_or(1, |taught| taught.teachers.len());
         let share = taught.map_or(0.0, |taught| taught.share);
-        let rules: [(&'static str, String, bool, &'static str); 23] = [
+        let trunk = self.trunk.clone().unwrap_or_default().learning_rate;
+        let rules: [(&'static str, String, bool, &'static str); 24] = [
             ("model.token", m.token.to_string(), m.token > 0, positive),
             ("model.key", m.key.to_string(), m.key > 0, positive),
             ("model.state", m.state.to_string(), m.state > 0, positive),
@@ -346,6 +399,7 @@ impl Config {
                 (0.0..1.0).contains(&r.label_smoothing),
                 rate,
             ),
+            ("trunk.learning_rate", trunk.to_string(), trunk >= 0.0, "needs 0 or more"),
             ("distillation.teachers", teachers.to_string(), teachers > 0, "needs one checkpoint or more"),
             (
                 "distillation.share",
@@ -446,6 +500,7 @@ mod tests {
             ("[model]\nword = 0", "model.word = 0"),
             ("[validation]\npictures = 0", "validation.pictures = 0"),
             ("objective = \"self-critical\"\n[schedule]\ncaptions = 1", "schedule.captions = 1"),
+            ("[trunk]\nlearning_rate = -1", "trunk.learning_rate = -1"),
         ] {
             let error = read(&format!("data = \"d\"\n{text}\n")).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");

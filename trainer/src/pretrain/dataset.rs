@@ -65,6 +65,11 @@ impl Dataset {
             config.schedule.pictures
         );
         anyhow::ensure!(
+            config.trunk.is_none() || features.index().trunk.cut.is_some(),
+            "{}: prepared with the whole trunk, of which nothing can be learned; prepare it with --blocks, or leave [trunk] out",
+            config.data.display()
+        );
+        anyhow::ensure!(
             !config.regularisation.flip || features.index().views > 1,
             "{}: regularisation.flip = true needs features that were prepared with --mirrored",
             config.data.display()

@@ -1,4 +1,5 @@
-//! Training of projection, decoder and head on cached features, by cross-entropy or by self-critical rewards.
+//! Training of projection, decoder and head on cached features, by cross-entropy or by self-critical rewards. Where what is
+//! cached comes before the trunk's last blocks, these are learned too.
 //!
 //! A batch is cut into shards, one a thread; each shard's gradient is computed on one thread from start to end and the
 //! sums are added in the shards' order, so a run is a function of its configuration and data, on one machine bit for
@@ -9,6 +10,7 @@ mod checkpoint;
 pub mod config;
 mod curve;
 mod dataset;
+mod initial;
 mod self_critical;
 mod speak;
 mod teachers;
@@ -28,15 +30,17 @@ pub use checkpoint::{EpochRow, RunFolder};
 pub use validate::Validated;
 
 use crate::captioner::{Batch, Captioner, Dropout, PackedCaptions, Parameters, Sizes, ops};
+use crate::encoder::{FEATURE_SIZE, learned};
 use crate::features::Features;
 use crate::optimiser::{self, AdamW, Rates};
 use crate::vocabulary::{END, START};
 use checkpoint::Progress;
 use config::{Config, Objective};
 use dataset::{Dataset, generator, purpose};
+use initial::read_checkpoints;
 use self_critical::Critic;
 use speak::speak;
-use teachers::{Teachers, read_checkpoint};
+use teachers::Teachers;
 
 /// Whether a run starts anew or goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -149,8 +153,10 @@ impl<'a> Trainer<'a> {
     /// Before the first step.
     fn fresh(config: &'a Config, dataset: &'a Dataset) -> anyhow::Result<Self> {
         let model = &config.model;
+        let trunk = &dataset.features().index().trunk;
         let sizes = Sizes {
-            trunk: dataset.features().index().trunk.channels,
+            trunk: if trunk.cut.is_some() { FEATURE_SIZE } else { trunk.channels },
+            cut: trunk.cut,
             token: model.token,
             key: model.key,
             state: model.state,
@@ -158,9 +164,10 @@ impl<'a> Trainer<'a> {
             hidden: model.hidden,
             vocabulary: dataset.vocabulary.len(),
         };
-        let parameters = match &config.initial {
-            None => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?,
-            Some(path) => read_checkpoint(path, dataset).context("initial")?,
+        let parameters = match config.initial.as_slice() {
+            [] => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?
+                .with_trunk(|| config.published_trunk())?,
+            paths => read_checkpoints(paths, dataset).context("initial")?,
         };
         anyhow::ensure!(
             parameters.sizes == sizes,
@@ -277,7 +284,11 @@ impl<'a> Trainer<'a> {
             clip: schedule.clip,
             average: schedule.average,
         };
-        let norm = self.optimiser.step(self.parameters.iter().map(|(_, var)| var), &gradients, rates)?;
+        let share = self.config.trunk.clone().unwrap_or_default().learning_rate;
+        let parameters = self.parameters.iter();
+        let parameters =
+            parameters.map(|(name, var)| (var, if name.starts_with(learned::PREFIX) { share } else { 1.0 }));
+        let norm = self.optimiser.step_by_shares(parameters, &gradients, rates)?;
         anyhow::ensure!(
             norm.is_finite(),
             "the gradient is not finite at epoch {}, step {}; lower schedule.peak_learning_rate",

@@ -1,13 +1,11 @@
 //! Distillation: what other captioners of the same words would say next is learned from beside what people said.
 
-use std::path::Path;
-
 use anyhow::Context;
 use candle_core::{D, Tensor};
 
-use super::checkpoint::RunFolder;
 use super::config::Distillation;
 use super::dataset::Dataset;
+use super::initial::read_checkpoints;
 use crate::captioner::{Batch, Captioner, Parameters};
 
 /// Trained captioners whose mean a run learns from (Hinton, Vinyals and Dean 2015, section 2).
@@ -18,7 +16,8 @@ pub(super) struct Teachers {
 
 impl Teachers {
     pub fn open(config: &Distillation, dataset: &Dataset) -> anyhow::Result<Self> {
-        let open = |path| read_checkpoint(path, dataset).context("distillation.teachers");
+        let open =
+            |path| read_checkpoints(std::slice::from_ref(path), dataset).context("distillation.teachers");
         let all = config.teachers.iter().map(|path| open(path)).collect::<anyhow::Result<_>>()?;
         Ok(Self { all, share: config.share })
     }
@@ -70,13 +69,6 @@ fn towards(
     let people = Tensor::from_vec(people, (rows, vocabulary), logits.device())?;
     let weights = Tensor::from_slice(weights, (rows, 1), logits.device())?;
     ((people - q)?.broadcast_mul(&weights)? * logits)?.sum_all()
-}
-
-/// The parameters of a checkpoint of a run with this run's words and trunk.
-pub(super) fn read_checkpoint(path: &Path, dataset: &Dataset) -> anyhow::Result<Parameters> {
-    anyhow::ensure!(path.is_file(), "{}: no such checkpoint", path.display());
-    RunFolder(path.parent().unwrap_or(Path::new("")).to_owned()).require_same(dataset)?;
-    Parameters::load(path, &dataset.device).with_context(|| path.display().to_string())
 }
 
 #[cfg(test)]

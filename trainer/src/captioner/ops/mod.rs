@@ -6,6 +6,7 @@
 
 mod attention;
 mod cross_entropy;
+mod depthwise;
 mod gru;
 mod math;
 mod matrix;
@@ -15,6 +16,7 @@ mod recurrence;
 mod tests;
 
 pub use cross_entropy::cross_entropy;
+pub use depthwise::{Window, depthwise};
 pub use recurrence::{Pictures, Weights, attention_weights, decode, recur};
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor};

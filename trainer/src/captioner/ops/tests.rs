@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Pictures, Weights, cross_entropy, decode};
+use super::{Pictures, Weights, Window, cross_entropy, decode, depthwise};
 
 fn variables(shapes: &[&[usize]]) -> Vec<Var> {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -80,4 +80,18 @@ fn the_decoder_and_its_gradient_are_right() {
 fn smoothed_cross_entropy_and_its_gradient_are_right() {
     // 19 words: more than the vector lanes, and not a multiple of them.
     check(&[&[3, 19]], |x| cross_entropy(&x[0], &[4, 0, 18], &[1.0, 0.5, 0.0], 0.1));
+}
+
+#[test]
+fn the_depthwise_convolution_and_its_gradient_are_right() {
+    // As in the trunk: kernels of 3 and 5, strides of 1 and 2, the odd zero behind the map.
+    let windows = [
+        Window { kernel: 3, stride: 1, padding: (1, 1), size: 4 },
+        Window { kernel: 3, stride: 2, padding: (0, 1), size: 4 },
+        Window { kernel: 5, stride: 2, padding: (1, 2), size: 4 },
+    ];
+    for window in windows {
+        let kernels = window.kernel * window.kernel;
+        check(&[&[2, 4, 4, 3], &[kernels, 3]], |x| mixed(&depthwise(&x[0], &x[1], window)?));
+    }
 }

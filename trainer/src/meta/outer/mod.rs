@@ -111,7 +111,7 @@ struct LearnedBody {
 
 impl LearnedBody {
     /// All but the head's.
-    fn variables(&self) -> impl Iterator<Item = (&'static str, &Var)> {
+    fn variables(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.now.iter().filter(|(name, _)| !name.starts_with("head."))
     }
 }

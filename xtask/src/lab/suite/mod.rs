@@ -25,7 +25,7 @@ pub struct Arguments {
     /// One board of tests/boards; all where not given.
     #[arg(long)]
     board: Option<String>,
-    /// Parts of scenarios' names; all where not given. Most need that of the first deploy before them.
+    /// Parts of scenarios' names; all where not given. On a card without metalens the first deploys run before them.
     filters: Vec<String>,
     /// A program for arm64, instead of building it.
     #[arg(long, value_name = "FILE")]
@@ -96,7 +96,9 @@ pub fn test(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let mut runs: Vec<Run> = boards.iter().flat_map(runs).collect();
     for run in &mut runs {
-        run.scenarios.retain(|scenario| wanted(scenario.name));
+        let some = run.scenarios.iter().any(|scenario| wanted(scenario.name));
+        let is_first = |name| deploys::FIRST.iter().any(|first| first.name == name);
+        run.scenarios.retain(|scenario| some && (wanted(scenario.name) || is_first(scenario.name)));
     }
     runs.retain(|run| !run.scenarios.is_empty());
     anyhow::ensure!(!runs.is_empty(), "no scenario of these boards has such a name");
