@@ -68,13 +68,32 @@ pub struct Step {
 /// The captioner: parameters with a forward pass.
 pub struct Captioner<'a> {
     parameters: &'a Parameters,
+    /// The block from which on the trunk is still to be gone through.
+    cut: Option<usize>,
 }
 
 impl<'a> Captioner<'a> {
     /// A captioner that reads `parameters`.
     #[must_use]
     pub fn new(parameters: &'a Parameters) -> Self {
-        Self { parameters }
+        Self { parameters, cut: parameters.sizes.cut }
+    }
+
+    /// The same for features that [`Self::trunk`] made: they need not go through the trunk's learned blocks again.
+    #[must_use]
+    pub fn behind_trunk(parameters: &'a Parameters) -> Self {
+        Self { parameters, cut: None }
+    }
+
+    /// The trunk's features `[pictures, 49, trunk]` of what is cached before its learned blocks; the same where there are none.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn trunk(&self, features: &Tensor) -> Result<Tensor> {
+        match self.cut {
+            None => Ok(features.clone()),
+            Some(cut) => learned::forward(features, cut, &|name| self.get(name)),
+        }
     }
 
     fn get(&self, name: &str) -> &'a Tensor {
@@ -86,10 +105,7 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn encode(&self, features: &Tensor, dropout: &mut Option<Dropout>) -> Result<Encoded> {
-        let features = &match self.parameters.sizes.cut {
-            None => features.clone(),
-            Some(cut) => learned::forward(features, cut, &|name| self.get(name))?,
-        };
+        let features = self.trunk(features)?;
         let (pictures, positions, trunk) = features.dims3()?;
         let flat = features.reshape((pictures * positions, trunk))?;
         let projected =

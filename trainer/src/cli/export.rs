@@ -23,9 +23,6 @@ pub struct Arguments {
     /// The bundle's folder, which must not exist yet.
     #[arg(long)]
     out: PathBuf,
-    /// Where to write the trunk that the run learned too, to prepare data with for `meta-train`.
-    #[arg(long, value_name = "FILE")]
-    trunk: Option<PathBuf>,
     /// The picture of the self-test, a JPEG.
     #[arg(long)]
     golden: PathBuf,
@@ -54,9 +51,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let parameters = export::average(&checkpoints)?;
     let (trunk, shape) = export::trunk(&features, &parameters, arguments.precision)?;
-    if let Some(path) = &arguments.trunk {
-        std::fs::write(path, &trunk).with_context(|| path.display().to_string())?;
-    }
     let name =
         arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
     let names: Vec<_> = checkpoints.iter().filter_map(|path| path.file_name()?.to_str()).collect();

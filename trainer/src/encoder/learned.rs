@@ -53,13 +53,14 @@ pub fn published(weights: &Weights, layer: &Layer) -> std::result::Result<[Vec<f
     Ok([transposed(&weight, shape(layer)[0]), bias])
 }
 
-/// A layer of learned `weight` and `bias`, as ONNX has it.
+/// A learned layer as ONNX has it; `get` finds a parameter by its name.
 ///
 /// # Errors
 /// When a tensor cannot be read.
-pub fn convolution(layer: &Layer, weight: &Tensor, bias: &Tensor) -> Result<Convolution> {
-    let flat: Vec<f32> = weight.flatten_all()?.to_vec1()?;
-    Ok(Convolution { weight: transposed(&flat, layer.output), bias: bias.to_vec1()? })
+pub fn convolution<'a>(layer: &Layer, get: impl Fn(&str) -> &'a Tensor) -> Result<Convolution> {
+    let weight: Vec<f32> = get(&parameter(layer, "weight")).flatten_all()?.to_vec1()?;
+    let bias = get(&parameter(layer, "bias")).to_vec1()?;
+    Ok(Convolution { weight: transposed(&weight, layer.output), bias })
 }
 
 /// From the map `[pictures, positions, channels]` before block `cut` to the features `[pictures, 49, 1280]`; `get` finds a
@@ -185,13 +186,7 @@ mod tests {
             })
             .collect();
         let lower = write_lower(&weights, CUT, Precision::F32).unwrap();
-        let upper = |layer: &Layer| {
-            Ok(convolution(
-                layer,
-                &parameters[&parameter(layer, "weight")],
-                &parameters[&parameter(layer, "bias")],
-            )?)
-        };
+        let upper = |layer: &Layer| Ok(convolution(layer, |name| &parameters[name])?);
         let whole = complete(&lower, CUT, &upper, Precision::F32).unwrap();
 
         let image: Vec<f32> = (0..3 * 224 * 224_u64).map(|i| ((i * i % 1013) as f32 / 506.5) - 1.0).collect();

@@ -18,6 +18,7 @@ pub use graphs::{GraphError, Positions, decoder, encoder, encoder_with, head};
 use ndarray::{Array1, Array2};
 
 use crate::captioner::Parameters;
+use crate::encoder::checkpoint::Weights;
 use crate::encoder::{self, Layer, TrunkShape, learned};
 use crate::features::Features;
 use crate::meta::Body;
@@ -190,11 +191,30 @@ pub fn trunk(
         "{}: ends before block {cut}, from which on the checkpoint has learned nothing",
         path.display()
     );
-    let part = |layer: &Layer, part| parameters.get(&learned::parameter(layer, part));
-    let upper = |layer: &Layer| Ok(learned::convolution(layer, part(layer, "weight"), part(layer, "bias"))?);
+    let learned = |layer: &Layer| Ok(learned::convolution(layer, |name| parameters.get(name))?);
     let whole =
-        encoder::complete(&prepared, cut, &upper, precision).with_context(|| path.display().to_string())?;
+        encoder::complete(&prepared, cut, &learned, precision).with_context(|| path.display().to_string())?;
     Ok((whole, encoder::lite0(None)))
+}
+
+/// The trunk whose learned layers go `share` of the way from those of the published checkpoint to those of `parameters`
+/// (Wortsman et al. 2022, equation 1).
+///
+/// # Errors
+/// When the checkpoint lacks a layer, or the parameters learned none.
+pub fn blended_trunk(
+    published: &Weights,
+    parameters: &Parameters,
+    share: f32,
+    precision: Precision,
+) -> anyhow::Result<Vec<u8>> {
+    let cut = parameters.sizes.cut.context("its run learned nothing of the trunk")?;
+    let blended = |layer: &Layer| {
+        let learned = learned::convolution(layer, |name| parameters.get(name))?;
+        Ok(encoder::folded(published, layer)?.towards(&learned, share))
+    };
+    let lower = encoder::write_lower(published, cut, precision)?;
+    Ok(encoder::complete(&lower, cut, &blended, precision)?)
 }
 
 /// The mean of several checkpoints' parameters, in the processor's memory.

@@ -300,10 +300,12 @@ impl<'a> Trainer<'a> {
 
     fn shard(&self, samples: &[usize], shard: usize) -> anyhow::Result<Shard> {
         let config = self.config;
-        let captioner = Captioner::new(&self.parameters);
+        let captioner = Captioner::behind_trunk(&self.parameters);
         let rng = |purpose| generator(config.seed, purpose, self.progress.epoch, self.progress.step, shard);
         let mut batch_rng = rng(purpose::BATCH);
-        let batch = self.dataset.shard(samples, config, &mut batch_rng)?;
+        let cached = self.dataset.shard(samples, config, &mut batch_rng)?;
+        let features = Captioner::new(&self.parameters).trunk(&cached.features)?;
+        let batch = Batch { features, ..cached.clone() };
         let targets = &batch.captions.targets;
         let weights = validate::target_weights(targets);
         let mut words = weights.iter().sum::<f32>();
@@ -312,7 +314,7 @@ impl<'a> Trainer<'a> {
         let smoothing = config.regularisation.label_smoothing;
         let mut loss = ops::cross_entropy(&logits, targets, &weights, smoothing)?;
         if let Some(teachers) = &self.teachers {
-            loss = (loss + teachers.correction(&batch, &logits, &weights, smoothing)?)?;
+            loss = (loss + teachers.correction(&cached, &logits, &weights, smoothing)?)?;
         }
         if let Some(critic) = &self.critic {
             let (drawn, weights) =
@@ -346,7 +348,7 @@ impl<'a> Trainer<'a> {
     ) -> anyhow::Result<(Batch, Vec<f32>)> {
         let per_picture = self.config.schedule.captions;
         let max_words = self.config.vocabulary.max_words;
-        let captioner = Captioner::new(&self.parameters);
+        let captioner = Captioner::behind_trunk(&self.parameters);
         let drawn = speak(&captioner, &features, per_picture, max_words, |logits| {
             self_critical::draw_word(logits, rng)
         })?;
