@@ -457,7 +457,8 @@ fn the_trunks_last_block_is_learned_exported_and_started_from() {
     assert_ne!(whole, untouched);
     prepare("whole", &whole, None);
     let blended = |share| export::blended_trunk(&weights, &learned, share, Precision::F16).unwrap();
-    assert!(blended(0.0) == untouched && blended(1.0) == whole);
+    let half = blended(0.5);
+    assert!(half.len() == whole.len() && half != whole && half != untouched);
     let frozen = |data: &str| Config { initial: initial.clone(), ..config(data) };
     let error = pretrain::run(
         &Config { trunk: learning.trunk.clone(), ..frozen("whole") },

@@ -96,6 +96,13 @@ mod tests {
     }
 
     #[test]
+    fn a_layer_goes_part_of_the_way_to_another() {
+        let layer = |weight: [f32; 2], bias| Convolution { weight: weight.to_vec(), bias: vec![bias] };
+        let between = layer([1.0, -2.0], 4.0).towards(&layer([3.0, 2.0], 0.0), 0.75);
+        assert_eq!((between.weight, between.bias), (vec![2.5, 1.0], vec![1.0]));
+    }
+
+    #[test]
     fn a_tensor_of_another_shape_is_named() {
         let mut weights = Weights::new();
         weights.insert("c.weight".into(), vector(&[1.0]));
