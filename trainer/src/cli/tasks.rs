@@ -105,7 +105,7 @@ enum KindName {
 /// Where the pictures come from.
 enum Source {
     Corpus(Corpus),
-    Prepared(Features),
+    Prepared(Box<Features>),
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
@@ -243,7 +243,7 @@ impl Source {
             }
             let features =
                 Features::open(&arguments.data).context("--data is a prepared folder without --format")?;
-            return Ok(Self::Prepared(features));
+            return Ok(Self::Prepared(Box::new(features)));
         };
         let corpus = corpus::read(&arguments.data, format)?;
         for problem in corpus.problems.iter().filter(|problem| problem.is_defect()) {

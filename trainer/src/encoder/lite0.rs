@@ -223,7 +223,7 @@ pub fn write(weights: &Weights, output: Output, precision: Precision) -> Result<
 /// Writes the part of the trunk before block `cut`: `image` f32[1, 3, 224, 224] -> `features` f32[1, positions, channels].
 ///
 /// # Errors
-/// As [`write`].
+/// As [`write()`].
 pub fn write_lower(weights: &Weights, cut: usize, precision: Precision) -> Result<Vec<u8>, EncoderError> {
     let folded = |layer: &Layer| folded(weights, layer);
     let mut net = Net::new(&folded, precision);

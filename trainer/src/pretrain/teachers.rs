@@ -18,7 +18,7 @@ impl Teachers {
     pub fn open(config: &Distillation, dataset: &Dataset) -> anyhow::Result<Self> {
         let open =
             |path| read_checkpoints(std::slice::from_ref(path), dataset).context("distillation.teachers");
-        let all = config.teachers.iter().map(|path| open(path)).collect::<anyhow::Result<_>>()?;
+        let all = config.teachers.iter().map(open).collect::<anyhow::Result<_>>()?;
         Ok(Self { all, share: config.share })
     }
 
