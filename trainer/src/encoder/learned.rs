@@ -70,8 +70,7 @@ pub fn convolution<'a>(layer: &Layer, get: impl Fn(&str) -> &'a Tensor) -> Resul
 /// When shapes do not fit.
 pub fn forward<'a>(map: &Tensor, cut: usize, get: &dyn Fn(&str) -> &'a Tensor) -> Result<Tensor> {
     let (pictures, positions, channels) = map.dims3()?;
-    let top = top();
-    let size = blocks().get(cut).map_or(top.size, |block| block.layers().next().map_or(top.size, |l| l.size));
+    let [size, _] = super::lite0(Some(cut)).grid;
     if size * size != positions {
         candle_core::bail!("{positions} positions before block {cut} of the trunk, needed {}", size * size);
     }
@@ -80,7 +79,7 @@ pub fn forward<'a>(map: &Tensor, cut: usize, get: &dyn Fn(&str) -> &'a Tensor) -
     for block in &blocks()[cut..] {
         x = net.block(&x, block)?;
     }
-    net.bounded(&x, &top)?.flatten(1, 2)
+    net.bounded(&x, &top())?.flatten(1, 2)
 }
 
 struct Net<'f, 'a> {

@@ -15,12 +15,20 @@ const LIGHT: f32 = 0.2;
 /// with more contrast or less.
 pub fn crop(picture: &Picture, name: &str, number: usize) -> Picture {
     let mut rng = ChaCha8Rng::from_seed(Sha256::digest(format!("{name} {number}")).into());
+    let part = part(picture, &mut rng);
+    in_other_light(part, &mut rng)
+}
+
+fn part(picture: &Picture, rng: &mut ChaCha8Rng) -> Picture {
     let mut span = |whole: u32| {
         let kept = ((f64::from(whole) * rng.random_range(LEAST..1.0)).round() as u32).clamp(1, whole);
         (rng.random_range(0..=whole - kept), kept)
     };
     let ((x, width), (y, height)) = (span(picture.width()), span(picture.height()));
-    let mut part = imageops::crop_imm(picture, x, y, width, height).to_image();
+    imageops::crop_imm(picture, x, y, width, height).to_image()
+}
+
+fn in_other_light(mut part: Picture, rng: &mut ChaCha8Rng) -> Picture {
     let brightness = 1.0 + rng.random_range(-LIGHT..=LIGHT);
     let contrast = 1.0 + rng.random_range(-LIGHT..=LIGHT);
     let values = part.as_raw().iter().map(|&value| u64::from(value)).sum::<u64>();
@@ -53,5 +61,16 @@ mod tests {
         assert_eq!(crop(&picture, "a.jpg", 3), crops[3]);
         assert_ne!(crop(&picture, "b.jpg", 3), crops[3]);
         assert_eq!(crop(&Picture::new(1, 1), "a.jpg", 0).dimensions(), (1, 1));
+    }
+
+    #[test]
+    fn a_part_is_what_stands_there() {
+        let picture = Picture::from_fn(80, 40, |x, y| Rgb([x as u8, y as u8, 0]));
+        let mut rng = ChaCha8Rng::seed_from_u64(1);
+        for _ in 0..20 {
+            let part = part(&picture, &mut rng);
+            let [x, y, _] = part.get_pixel(0, 0).0.map(u32::from);
+            assert_eq!(part, imageops::crop_imm(&picture, x, y, part.width(), part.height()).to_image());
+        }
     }
 }
