@@ -240,6 +240,16 @@ pub struct Familiarity {
     pub slope: f64,
     /// Standard deviations of nearness at which a picture is half in the place.
     pub threshold: f64,
+    /// Weights of what speaks for a support set being a place: alone, surprise, and the constant.
+    pub place: [f64; 3],
+}
+
+impl Familiarity {
+    /// With the weights of the evidence for new words that `other` has.
+    #[must_use]
+    pub fn with_evidence_of(self, other: &Self) -> Self {
+        Self { known: other.known, unknown: other.unknown, ..self }
+    }
 }
 
 /// What the device must say of a picture that it carries.

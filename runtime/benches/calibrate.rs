@@ -39,7 +39,13 @@ fn main() {
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         consensus: None,
         tokens: None,
-        familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
+        familiarity: Familiarity {
+            known: [0.0; 4],
+            unknown: [0.0; 4],
+            slope: 1.0,
+            threshold: 0.0,
+            place: [1.0, 0.0, -0.5],
+        },
     };
     let z = numbers(tokens, feature, 1.0);
     let targets: Vec<usize> = (0..tokens).map(|n| n * 7919 % words).collect();

@@ -31,7 +31,13 @@ pub fn schedule() -> InnerLoop {
         memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
         consensus: None,
         tokens: None,
-        familiarity: Familiarity { known: evidence, unknown: evidence, slope: 2.0, threshold: 8.0 },
+        familiarity: Familiarity {
+            known: evidence,
+            unknown: evidence,
+            slope: 2.0,
+            threshold: 8.0,
+            place: [1.0, 0.0, -0.5],
+        },
     }
 }
 

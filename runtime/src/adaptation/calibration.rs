@@ -45,6 +45,23 @@ pub struct Read<T> {
     pub z: Array2<T>,
     /// The word after each, the end last.
     pub targets: Vec<usize>,
+    /// The loss of each before calibration, in nats; of a new word, that of a guess among all known words.
+    before: Array1<T>,
+}
+
+impl<T: Real> Read<T> {
+    /// A caption, and how probable `head`, the initialization, finds it.
+    #[must_use]
+    pub fn new(head: &Head<T>, z: Array2<T>, targets: Vec<usize>) -> Self {
+        let known = head.words();
+        let probabilities = head.probabilities(&z.view());
+        let loss = |(n, &target): (usize, &usize)| {
+            let p = if target < known { probabilities[[n, target]] } else { real::<T>(known as f64).recip() };
+            -p.max(T::min_positive_value()).ln()
+        };
+        let before = targets.iter().enumerate().map(loss).collect();
+        Self { z, targets, before }
+    }
 }
 
 /// What calibration makes of a support set.
@@ -95,7 +112,12 @@ impl<T: Real> Initialization<T> {
             })
             .collect();
         let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
-        let familiarity = Familiarity::new(&self.references, &self.schedule.familiarity, &observations);
+        let familiarity = Familiarity::new(
+            &self.references,
+            &self.schedule.familiarity,
+            &observations,
+            surprise(support, known),
+        );
         // The detectors know ordinary things.
         let hints = if familiarity.is_place() {
             Array2::zeros((new_words, known))
@@ -123,6 +145,15 @@ impl<T: Real> Initialization<T> {
             familiarity,
             new_words,
         }
+    }
+
+    /// What speaks for a support being a place of its own: alone and surprise.
+    #[must_use]
+    pub fn place_features(&self, support: &[Shown<T>]) -> [T; 2] {
+        let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
+        let alone = Familiarity::alone(&self.references, &self.schedule.familiarity, &observations);
+        let support: Vec<&Shown<T>> = support.iter().collect();
+        [alone, surprise(&support, self.head.words())]
     }
 
     /// A support set that shows new things among ordinary pictures has less to change than a place of its own, or than one that
@@ -232,16 +263,14 @@ impl<T: Real> Initialization<T> {
         shown: &Shown<T>,
     ) -> (Losses<T>, usize) {
         let known = self.head.words();
-        let guess = T::one() / real(known as f64);
+        let guess = real::<T>(known as f64).recip();
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), 0);
-        for Read { z, targets } in &shown.captions {
-            let initial = self.head.probabilities(&z.view());
-            let asked = vec![Row { gate, already: &[] }; targets.len()];
-            let adapted = self.probabilities(calibrated, &z.view(), &asked);
-            for (n, &target) in targets.iter().enumerate() {
+        for read in &shown.captions {
+            let asked = vec![Row { gate, already: &[] }; read.targets.len()];
+            let adapted = self.probabilities(calibrated, &read.z.view(), &asked);
+            for (n, &target) in read.targets.iter().enumerate() {
                 let floor = if target < known { T::min_positive_value() } else { guess };
-                let was = if target < known { initial[[n, target]] } else { T::zero() };
-                before = before - was.max(floor).ln();
+                before += read.before[n];
                 after = after - adapted[[n, target]].max(floor).ln();
                 tokens += 1;
             }
@@ -288,6 +317,18 @@ impl<T: Real> Calibrated<T, Adapted<T>> {
         let Self { head, memory, familiarity, new_words } = self;
         Calibrated { head: head.into_head(), memory, familiarity, new_words }
     }
+}
+
+/// The mean loss of the known words of a support set's captions before calibration; 0 where there is none.
+fn surprise<T: Real>(support: &[&Shown<T>], known: usize) -> T {
+    let reads = support.iter().flat_map(|shown| &shown.captions);
+    let losses = reads.flat_map(|read| read.targets.iter().zip(&read.before));
+    let (mut sum, mut count) = (T::zero(), 0);
+    for (_, &loss) in losses.filter(|(target, _)| **target < known) {
+        sum += loss;
+        count += 1;
+    }
+    sum / real(f64::from(count.max(1)))
 }
 
 /// An order of samples that depends on what they are and not on where they stand.

@@ -7,19 +7,22 @@
 //! ```text
 //! near(q)  = (max_s cos(q, s) - mean_r max_s cos(r, s)) / std_r max_s cos(r, s)
 //! place(q) = sigmoid(slope (near(q) - threshold))
-//! apart    = mean over the support of place(s) [max_s' cos(s, s') > max_r cos(s, r)], s held out
+//! alone    = mean over the support of place(s) [max_s' cos(s, s') > max_r cos(s, r)], s held out
+//! surprise = mean of -log p(word) over the known words of the support's captions, p of the head before calibration
+//! apart    = sigmoid(place . [alone surprise 1])       0 where alone < 0.1: captions alone make no place
 //! ```
 //!
 //! Pictures of one thing, of water or of crowds, are alike as well; but the bundle's ordinary pictures show such things too, and
-//! one of those is more like each of them than the rest of the support is. Where `apart` is more than one half, the share of what
-//! was learned is `place(q)`, and new words are said where the head says them. Else the support shows new things among ordinary
-//! pictures, and each new word w is a question of its own, with m its mixture of known words (`rows`):
+//! one of those is more like each of them than the rest of the support is; and what people say of them is no surprise. Where
+//! `apart` is more than one half, the share of what was learned is `place(q)`, and new words are said where the head says them.
+//! Else the support shows new things among ordinary pictures, and each new word w is a question of its own, with m its mixture
+//! of known words (`rows`):
 //!
 //! ```text
-//! said     = log(sum_v m_v said_q,v + eps) - log(sum_v m_v said_r,v + eps)    would the caption say what w begins as?
-//! detected = sum_d m_d l_d(q) - log(sum_d m_d mean_r sigmoid(l_d(r)))         do the detectors see it?
-//! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)                 s: mean of w's support pictures
-//! c        = max_v m_v                                                        is w a name for one known word?
+//! said     = logit(sum_v m_v said_q,v) - logit(sum_v m_v said_r,v)     would the caption say what w begins as?
+//! detected = sum_d m_d (l_d(q) - logit(mean_r sigmoid(l_d(r))))        do the detectors see it?
+//! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)          s: mean of w's support pictures
+//! c        = max_v m_v                                                 is w a name for one known word?
 //! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]
 //!            and 1 at least, where cos(q, s) > 0.95 for one of w's support pictures s: the scene is seen again
 //! ```
@@ -68,7 +71,7 @@ pub struct Familiarity<T> {
     pub support: Array2<T>,
     /// Mean and standard deviation of ordinary pictures' nearness.
     pub usual: [T; 2],
-    /// How much the support is a place of its own.
+    /// How surely the support is a place of its own, from 0 to 1.
     pub apart: T,
     /// The new words.
     pub words: Vec<Word<T>>,
@@ -87,8 +90,10 @@ pub struct Word<T> {
     pub pictures: Vec<usize>,
 }
 
-/// Keeps logarithms finite.
-const EPSILON: f64 = 1e-4;
+/// Pictures that are less alone show an ordinary scene, whatever is said of them.
+const LEAST_ALONE: f64 = 0.1;
+/// Keeps log-odds finite.
+const EPSILON: f64 = 1e-3;
 /// How clearly a word is said of which there is evidence, in nats.
 const CLEARLY: [f64; 2] = [0.05, 1.0];
 /// A picture that is so like one of the support shows the same scene again: there is no doubt about its words.
@@ -97,27 +102,29 @@ const AGAIN: f64 = 0.95;
 const UNSAID: f64 = -50.0;
 
 impl<T: Real> Familiarity<T> {
-    /// Where `support` is, without its new words.
+    /// Where `support` is, without its new words; `surprise` is what its captions are to the head before calibration, in nats.
     #[must_use]
-    pub fn new(references: &References<T>, settings: &Settings, support: &[&Observation<T>]) -> Self {
-        let directions: Vec<Array1<T>> =
-            support.iter().map(|shown| references.direction(&shown.pooled.view())).collect();
-        let mut matrix = Array2::zeros((directions.len(), references.width()));
-        matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
-        let cosines = references.cosines(&matrix.view());
-        let nearness: Vec<T> = cosines.rows().into_iter().map(|row| highest(row.iter().copied())).collect();
-        let usual = mean_and_deviation(nearness.into_iter());
-        let held_out = |picture: usize| {
-            let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);
-            let nearest = highest(others.map(|(_, other)| other.dot(&directions[picture])));
-            let ordinary = references.nearest(&directions[picture]);
-            if nearest > ordinary { place(settings, nearest, usual) } else { T::zero() }
-        };
-        let apart = match directions.len() {
-            0 | 1 => T::zero(),
-            n => (0..n).map(held_out).fold(T::zero(), |a, b| a + b) / real(n as f64),
+    pub fn new(
+        references: &References<T>,
+        settings: &Settings,
+        support: &[&Observation<T>],
+        surprise: T,
+    ) -> Self {
+        let (matrix, usual, alone) = look(references, settings, support);
+        let [by_alone, by_surprise, constant] = settings.place.map(real::<T>);
+        // One picture is no place of its own.
+        let apart = if support.len() < 2 || alone < real(LEAST_ALONE) {
+            T::zero()
+        } else {
+            sigmoid(by_alone * alone + by_surprise * surprise + constant)
         };
         Self { words: Vec::new(), support: matrix, usual, apart }
+    }
+
+    /// alone of a support.
+    #[must_use]
+    pub fn alone(references: &References<T>, settings: &Settings, support: &[&Observation<T>]) -> T {
+        look(references, settings, support).2
     }
 
     /// With new words: row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places in the support of
@@ -199,6 +206,30 @@ impl<T: Real> Familiarity<T> {
     }
 }
 
+/// Directions of a support's pictures, the usual nearness to them, and alone.
+fn look<T: Real>(
+    references: &References<T>,
+    settings: &Settings,
+    support: &[&Observation<T>],
+) -> (Array2<T>, [T; 2], T) {
+    let directions: Vec<Array1<T>> =
+        support.iter().map(|shown| references.direction(&shown.pooled.view())).collect();
+    let mut matrix = Array2::zeros((directions.len(), references.width()));
+    matrix.rows_mut().into_iter().zip(&directions).for_each(|(mut row, direction)| row.assign(direction));
+    let cosines = references.cosines(&matrix.view());
+    let nearness: Vec<T> = cosines.rows().into_iter().map(|row| highest(row.iter().copied())).collect();
+    let usual = mean_and_deviation(nearness.into_iter());
+    let held_out = |picture: usize| {
+        let others = directions.iter().enumerate().filter(|(other, _)| *other != picture);
+        let nearest = highest(others.map(|(_, other)| other.dot(&directions[picture])));
+        let ordinary = references.nearest(&directions[picture]);
+        if nearest > ordinary { place(settings, nearest, usual) } else { T::zero() }
+    };
+    let count = directions.len();
+    let sum = (0..count).map(held_out).fold(T::zero(), |a, b| a + b);
+    (matrix, usual, sum / real(count.max(1) as f64))
+}
+
 /// The largest lead of a new word over the known words along a caption.
 fn margin<T: Real>(logits: &Array2<T>, known: usize, word: usize) -> T {
     highest(logits.rows().into_iter().map(|row| row[word] - highest(row.slice(s![..known]).iter().copied())))
@@ -212,8 +243,8 @@ impl<T: Real> Word<T> {
     }
 
     fn features_in(&self, references: &References<T>, q: &Observation<T>, direction: &Array1<T>) -> [T; 4] {
-        let log = |share: T| (share + real(EPSILON)).ln();
-        let said = log(self.mixture.dot(&q.said)) - log(references.usually_said(&self.mixture));
+        let logit = |share: T| ((share + real(EPSILON)) / (T::one() - share + real(EPSILON))).ln();
+        let said = logit(self.mixture.dot(&q.said)) - logit(references.usually_said(&self.mixture));
         let detected = references.detected(&self.mixture.view(), &q.detections);
         let alike = (self.prototype.dot(direction) - self.usual[0]) / self.usual[1];
         [said, detected, alike, T::one()]

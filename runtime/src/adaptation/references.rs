@@ -19,7 +19,7 @@ pub struct References<T> {
     mean: Array1<T>,
     /// The ordinary pictures' directions from there `[references, token]`.
     directions: Array2<T>,
-    /// Logarithm of the mean of the detectors' sigmoids on ordinary pictures `[detected]`.
+    /// Mean of the detectors' sigmoids on ordinary pictures `[detected]`.
     usual: Array1<T>,
     parts: ReferenceParts<T>,
 }
@@ -63,7 +63,7 @@ impl<T: Real> References<T> {
             normalise(&mut row);
         }
         let count = real::<T>(pooled.nrows().max(1) as f64);
-        let usual = parts.detections.mapv(sigmoid).sum_axis(Axis(0)).mapv(|sum| (sum / count).ln());
+        let usual = parts.detections.mapv(sigmoid).sum_axis(Axis(0)).mapv(|sum| sum / count);
         Self { mean, directions, usual, parts }
     }
 
@@ -91,8 +91,8 @@ impl<T: Real> References<T> {
         mixture.dot(&self.parts.said)
     }
 
-    /// How much more surely the detectors see a mixture of words than in an ordinary picture, in nats: their mean output over
-    /// the mixture's words that have one, less the logarithm of how often they see those. 0 where no word has one.
+    /// How much more surely the detectors see a mixture of words than in an ordinary picture, in nats: the mean over the
+    /// mixture's words that have one of its output, less the log-odds of how often it sees the word. 0 where no word has one.
     pub(super) fn detected(&self, mixture: &ArrayView1<T>, detections: &Array1<T>) -> T {
         let mut shares: Array1<T> = self.parts.detected.iter().map(|&word| mixture[word]).collect();
         let total = shares.sum();
@@ -100,9 +100,8 @@ impl<T: Real> References<T> {
             return T::zero();
         }
         shares.mapv_inplace(|share| share / total);
-        let usual =
-            shares.iter().zip(&self.usual).fold(T::zero(), |sum, (&share, usual)| sum + share * usual.exp());
-        shares.dot(detections) - usual.ln()
+        let usual = self.usual.mapv(|usual| (usual / (T::one() - usual)).ln());
+        shares.dot(&(detections - &usual))
     }
 
     /// How much more surely the detectors see each word in a picture than in an ordinary one `[words]`, in nats; 0 for words
@@ -110,7 +109,7 @@ impl<T: Real> References<T> {
     pub(super) fn hints(&self, detections: &Array1<T>) -> Array1<T> {
         let mut hints = Array1::zeros(self.parts.said.len());
         for (place, &word) in self.parts.detected.iter().enumerate() {
-            hints[word] = sigmoid(detections[place]).ln() - self.usual[place];
+            hints[word] = sigmoid(detections[place]).ln() - self.usual[place].ln();
         }
         hints
     }

@@ -40,6 +40,7 @@ fn settings() -> FamiliaritySettings {
         unknown: [0.0, 0.1, 1.0, -2.0],
         slope: 2.0,
         threshold: 2.0,
+        place: [1.0, 0.0, -0.5],
     }
 }
 
@@ -242,6 +243,75 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     close(shifts([2, 2], [0.0, 1.0]), [0.5 + 0.5, 0.0, -50.0]);
     // The support's own picture again: all of its words are there, the third one's most.
     close(shifts([2, 2], [1.0, 0.0]), [0.0, 0.0, -7.0 + 1.0]);
+}
+
+#[test]
+fn features_of_a_new_word_are_log_odds_against_ordinary_pictures() {
+    let references = References::new(ReferenceParts {
+        pooled: Array2::from_shape_vec((2, 2), vec![1.0, 0.0, -1.0, 0.0]).unwrap(),
+        // The first word is seen in a half and a fifth, the third in nearly none.
+        detections: Array2::from_shape_vec((2, 2), vec![0.0, -4.0, 0.25_f64.ln(), -4.0]).unwrap(),
+        said: Array1::from_vec(vec![0.3, 0.1, 0.1]),
+        detected: vec![0, 2],
+        detectors: Array2::zeros((2, 7)),
+    });
+    let word = Word {
+        mixture: Array1::from_vec(vec![0.6, 0.2, 0.2]),
+        prototype: Array1::from_vec(vec![1.0, 0.0]),
+        usual: [0.5, 0.25],
+        pictures: vec![0],
+    };
+    let picture = Observation {
+        pooled: Array1::from_vec(vec![0.6, 0.8]),
+        detections: Array1::from_vec(vec![1.0, -2.0]),
+        said: Array1::from_vec(vec![0.8, 0.5, 0.1]),
+        z: Array2::zeros((1, 4)),
+    };
+    let logit = |p: f64| ((p + 1e-3) / (1.0 - p + 1e-3)).ln();
+    // Of the words with a detector, the first has three quarters.
+    let expected = [
+        logit(0.6 * 0.8 + 0.2 * 0.5 + 0.2 * 0.1) - logit(0.6 * 0.3 + 0.2 * 0.1 + 0.2 * 0.1),
+        0.75 * (1.0 - (0.35_f64 / 0.65).ln()) + 0.25 * (-2.0 + 4.0),
+        (0.6 - 0.5) / 0.25,
+        1.0,
+    ];
+    for (found, expected) in word.features(&references, &picture).into_iter().zip(expected) {
+        assert!((found - expected).abs() < 1e-9, "{found} {expected}");
+    }
+}
+
+#[test]
+fn two_strange_pictures_are_a_place_if_what_is_said_of_them_is_a_surprise() {
+    let references = References::new(ReferenceParts {
+        pooled: Array2::from_shape_vec((2, 2), vec![1.0, 0.0, -1.0, 0.0]).unwrap(),
+        detections: Array2::zeros((2, 0)),
+        said: Array1::from_elem(3, 0.5),
+        detected: Vec::new(),
+        detectors: Array2::zeros((0, 7)),
+    });
+    let seen = |pooled: [f64; 2]| Observation {
+        pooled: Array1::from_vec(pooled.to_vec()),
+        detections: Array1::zeros(0),
+        said: Array1::from_elem(3, 0.5),
+        z: Array2::zeros((1, 4)),
+    };
+    let settings = FamiliaritySettings { place: [2.0, 1.0, -4.0], ..settings() };
+    let pictures = [seen([0.0, 1.0]), seen([0.0, 2.0])];
+    let apart = |count: usize, surprise: f64| {
+        let shown: Vec<&Observation<f64>> = pictures[..count].iter().collect();
+        Familiarity::new(&references, &settings, &shown, surprise).apart
+    };
+    // Across from the ordinary pictures, which are no likelier than by chance: near(s) = 1 / 0 deviations, counted as 1.
+    let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+    let alone = sigmoid(2.0 * (1.0 - 2.0));
+    for surprise in [1.0, 3.0, 5.0] {
+        let expected = sigmoid(2.0 * alone + surprise - 4.0);
+        assert!((apart(2, surprise) - expected).abs() < 1e-12);
+    }
+    assert_eq!(apart(1, 9.0), 0.0, "one picture is no place");
+    let ordinary = [seen([2.0, 0.1]), seen([-2.0, 0.1])];
+    let apart = Familiarity::new(&references, &settings, &[&ordinary[0], &ordinary[1]], 9.0).apart;
+    assert_eq!(apart, 0.0, "nor are captions alone");
 }
 
 #[test]

@@ -127,6 +127,7 @@ impl Calibrator {
             })
             .collect();
         let steps = self.initialization.schedule_for(&calibrated.familiarity).steps;
+        let (apart, is_place) = (calibrated.familiarity.apart, calibrated.familiarity.is_place());
         let scores =
             Scores { samples: samples.len(), held_out: held_out.map(|losses| [losses.before, losses.after]) };
         let new_words = self.describe(&plan.new_words, &calibrated.familiarity);
@@ -155,6 +156,8 @@ impl Calibrator {
             held_out,
             new_words: payload.new_words.clone(),
             doubts,
+            apart,
+            is_place,
             steps,
             adapt_ms: milliseconds(began),
         };
@@ -193,7 +196,7 @@ impl Calibrator {
         let speaker = &mut self.captioner.speaker;
         let show = |(seen, readings): (&Seen, &Vec<_>)| {
             let observation = speaker.observe(&self.initialization, seen.tokens())?;
-            Ok(Shown { observation, captions: speaker.read(seen.tokens(), readings)? })
+            Ok(Shown { observation, captions: speaker.read(&self.initialization, seen.tokens(), readings)? })
         };
         seen.iter().zip(&plan.readings).map(show).collect()
     }

@@ -98,6 +98,13 @@ fn table(report: &Report) -> String {
         None => format!("{:width$}  unknown: a single picture", "held-out samples"),
     });
     lines.extend(report.new_words.iter().map(new_word));
+    lines.push(if report.is_place {
+        let sure = 100.0 * report.apart;
+        format!("{sure:.0} % sure that this is a place of its own: what is like it gets captions like these")
+    } else {
+        let sure = 100.0 * (1.0 - report.apart);
+        format!("{sure:.0} % sure that these are ordinary pictures: captions stay, but for new words")
+    });
     lines.push(match report.steps {
         0 => format!("no gradient step, in {:.0} ms", report.adapt_ms),
         steps => format!("{steps} steps in {:.0} ms", report.adapt_ms),

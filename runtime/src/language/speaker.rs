@@ -153,7 +153,12 @@ impl Speaker {
     }
 
     /// Makes the decoder read captions of a picture, each of at most [`Self::max_words`] words.
-    pub fn read(&mut self, picture: Tokens, captions: &[Reading]) -> Result<Vec<Read<f32>>, EngineError> {
+    pub fn read(
+        &mut self,
+        initialization: &Initialization<f32>,
+        picture: Tokens,
+        captions: &[Reading],
+    ) -> Result<Vec<Read<f32>>, EngineError> {
         let SpecialTokens { start, .. } = *self.vocabulary.special();
         let steps = &mut self.decoder.steps;
         let places: Vec<usize> = (0..steps.width()).collect();
@@ -180,7 +185,7 @@ impl Speaker {
                 let targets: Vec<usize> = caption.targets.iter().map(|id| id.index()).collect();
                 let z = Array2::from_shape_vec((targets.len(), self.shapes.feature), z)
                     .expect("every target adds a row");
-                reads.push(Read { z, targets });
+                reads.push(Read::new(&initialization.head, z, targets));
             }
         }
         Ok(reads)

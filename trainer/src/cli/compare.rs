@@ -122,9 +122,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         super::meta_train::claim(&folder, &config, &body)?;
         let trained = meta_train(&body, &config, &folder, &stop)?;
         let mut schedule = trained.schedule;
-        let places = schedule.familiarity;
-        schedule.familiarity = own.schedule.familiarity;
-        (schedule.familiarity.slope, schedule.familiarity.threshold) = (places.slope, places.threshold);
+        schedule.familiarity = schedule.familiarity.with_evidence_of(&own.schedule.familiarity);
         all.push(Trained {
             name: name.text(),
             initialization: Initialization { head: trained.head, schedule, ..own.clone() },

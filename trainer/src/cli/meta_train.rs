@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
-use metalens_models::{Bundle, Familiarity, Manifest, file};
+use metalens_models::{Bundle, Manifest, file};
 use metalens_trainer::captioner::Parameters;
 use metalens_trainer::export;
 use metalens_trainer::meta::{Algorithm, Body, Learned, MetaConfig, MetaTrained, OuterConfig, meta_train};
@@ -42,9 +42,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let numbers =
             other.manifest().inner_loop.as_ref().context("--evidence-from: was not meta-trained")?;
         let mut start = config.start(body.bundle())?;
-        let places = start.familiarity;
-        start.familiarity =
-            Familiarity { slope: places.slope, threshold: places.threshold, ..numbers.familiarity };
+        start.familiarity = start.familiarity.with_evidence_of(&numbers.familiarity);
         config.inner_loop = Some(start);
         anyhow::ensure!(
             config.evidence.is_none_or(|evidence| evidence.training == 0),

@@ -96,6 +96,7 @@ impl MethodName {
             .map(Method::Without)
             .into_iter()
             .chain([0.1, 0.3, 1.0].map(Method::ThingSteps))
+            .chain([Method::Told])
             .collect(),
         }
     }

@@ -18,6 +18,8 @@ pub struct Episode {
     pub support_pictures: Vec<usize>,
     /// New words, in the order of their slots.
     pub new_words: Vec<String>,
+    /// The new word that another name was put for, counted from the first one, and that name; none in a new domain.
+    pub renamed: Option<(usize, String)>,
     /// What is asked.
     pub query: Vec<Query>,
     /// Scenes of the support, whose pictures take turns in it; 1 where there are none.
@@ -75,10 +77,17 @@ pub fn episode(
             group: sample.group.clone(),
         })
         .collect();
+    let renamed = match &task.subject {
+        Subject::NewWord { concept, nonce } => {
+            new_words.binary_search(nonce).ok().map(|word| (word, concept.clone()))
+        }
+        Subject::NewDomain { .. } => None,
+    };
     Ok(Episode {
         support: shown(body, gallery, initialization, &samples)?,
         support_pictures: samples.iter().map(|(picture, _)| *picture).collect(),
         new_words,
+        renamed,
         query,
         scenes: match &task.subject {
             Subject::NewDomain { scenes } => scenes.len(),

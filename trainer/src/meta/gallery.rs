@@ -109,7 +109,7 @@ pub fn shown(
             captions: taught
                 .by_ref()
                 .take(captions.len())
-                .map(|taught| Read { z: taught.z, targets: taught.targets })
+                .map(|taught| Read::new(&initialization.head, taught.z, taught.targets))
                 .collect(),
         })
         .collect())

@@ -334,6 +334,7 @@ mod tests {
                     unknown: [0.0; 4],
                     slope: 1.0,
                     threshold: 0.0,
+                    place: [1.0, 0.0, -0.5],
                 },
             };
             let device = adapt(start.clone(), &support, &schedule).logits(&array(&golden.query_z).view());

@@ -47,6 +47,9 @@ pub enum Method {
     Shots(usize),
     /// Calibration without one of its parts.
     Without(Part),
+    /// Calibration that is told which known word the new one was put for: what it would reach if it were never mistaken about
+    /// what a new word means.
+    Told,
     /// Calibration whose steps are this share of the bundle's where the support is no place of its own.
     ThingSteps(f64),
 }
@@ -99,6 +102,7 @@ impl fmt::Display for Method {
             Self::HeadSteps(steps) => write!(f, "head alone, {steps} steps"),
             Self::Shots(shots) => write!(f, "calibrated, {shots} shots"),
             Self::Without(part) => write!(f, "calibrated, without {part}"),
+            Self::Told => f.write_str("calibrated, told the old name"),
             Self::ThingSteps(share) => write!(f, "calibrated, steps times {share} for new things"),
         }
     }
@@ -161,6 +165,20 @@ impl Trial<'_> {
                 let support = episode.support.iter().take(some).cloned().collect();
                 let fewer = Episode { support, ..episode.clone() };
                 self.calibrated(initialization, &fewer, pictures)
+            }
+            Method::Told => {
+                let mut calibrated = self.adapt(initialization, episode)?;
+                let name = episode.renamed.as_ref();
+                let vocabulary = self.body.vocabulary();
+                if let Some((word, id)) =
+                    name.and_then(|(word, name)| Some((*word, vocabulary.id(name)?.index())))
+                {
+                    call(&mut calibrated.head, initialization.head.words() + word, id);
+                    let mixture = &mut calibrated.familiarity.words[word].mixture;
+                    mixture.fill(0.0);
+                    mixture[id] = 1.0;
+                }
+                self.say_calibrated(initialization, &calibrated, episode, pictures, |_| ())
             }
             Method::ThingSteps(share) => {
                 let mut other = initialization.clone();
@@ -344,6 +362,13 @@ fn start_at_the_mean(head: &mut Head<f32>, known: usize) {
         head.bias_2.iter().take(known).copied().filter(|&bias| bias > BARRED as f32).collect();
     let bias = said.iter().sum::<f32>() / said.len().max(1) as f32;
     head.bias_2.slice_mut(s![known..]).fill(bias);
+}
+
+/// Puts one word's row in the place of another's.
+fn call(head: &mut Head<f32>, word: usize, like: usize) {
+    let row = head.weight_2.row(like).to_owned();
+    head.weight_2.row_mut(word).assign(&row);
+    head.bias_2[word] = head.bias_2[like];
 }
 
 /// A bundle's without any step.

@@ -1,5 +1,6 @@
 //! Meta-learning: from a pre-trained bundle to one that adapts.
 
+mod apart;
 mod body;
 mod config;
 mod detectors;

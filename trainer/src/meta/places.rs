@@ -12,6 +12,7 @@ use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 
+use super::apart::Sets;
 use super::config::MetaConfig;
 use super::episode::{Episode, episode};
 use super::evidence::{learn_place, nearness};
@@ -56,10 +57,10 @@ pub(super) struct Places<'a> {
 /// Learns where places begin, then the head and the inner loop's numbers. Returns the mean query loss of each outer step, and
 /// what the outer loop learned.
 pub(super) fn learn_places(
-    places: &Places,
+    given: &Places,
     initialization: &mut Initialization<f32>,
 ) -> anyhow::Result<(Vec<f64>, Learned)> {
-    let Places { body, config, features: places, ordinary, things, known, saved, stop } = *places;
+    let Places { body, config, features: places, ordinary, things, known, saved, stop } = *given;
     let index = places.index();
     let usable: Vec<usize> = (0..index.pictures.len()).filter(|&place| places.usable(place)).collect();
     let test: HashSet<&str> = config.test_scenes.iter().map(String::as_str).collect();
@@ -92,7 +93,7 @@ pub(super) fn learn_places(
     };
 
     // Where a picture counts as inside is learned from the first episodes' queries and ordinary pictures.
-    let (mut inside, mut outside) = (Vec::new(), Vec::new());
+    let (mut inside, mut outside, mut shown_inside) = (Vec::new(), Vec::new(), Vec::new());
     let pooled =
         |encodings: &Encodings, picture: usize| encodings.pooled(picture, initialization.references.width());
     let mut still = initialization.clone();
@@ -103,6 +104,7 @@ pub(super) fn learn_places(
         let queries: Vec<Array1<f32>> =
             episode.query.iter().map(|query| pooled(&gallery.encodings, query.picture)).collect();
         inside.extend(nearness(&still.references, &familiarity, &queries));
+        shown_inside.push(episode.support);
         let others: Vec<Array1<f32>> = (0..ordinary.base.len())
             .skip(number)
             .step_by(PLACES)
@@ -112,6 +114,8 @@ pub(super) fn learn_places(
     }
     anyhow::ensure!(!outside.is_empty(), "unseen: needed to tell places from ordinary pictures; name some");
     learn_place(&inside, &outside, &mut initialization.schedule.familiarity);
+    let sets = Sets::new(given, shown_inside, &still)?;
+    let mut sure = sets.teach(initialization);
 
     let kept = Kept::new(ordinary, body, things)?;
     let read = config.outer.body.then_some(Prepared { features: places, places: &allowed });
@@ -159,7 +163,13 @@ pub(super) fn learn_places(
     bar.finish_and_clear();
     if outer.iterations > 0 {
         (initialization.head, initialization.schedule) = learned.finish(&initialization.schedule)?;
+        // What is said of places is less of a surprise to the head that learned from them.
+        sure = sets.teach(initialization);
     }
+    let [least, most] = sure;
+    eprintln!(
+        "a place of its own: of places {least:.2} sure at least, of ordinary pictures {most:.2} at most"
+    );
     Ok((losses, learned))
 }
 
@@ -232,7 +242,7 @@ impl<'a> Kept<'a> {
 
 const SAVED_EVERY: usize = 25;
 /// Episodes from which the place's slope and threshold are learned.
-const PLACES: usize = 12;
+pub(super) const PLACES: usize = 12;
 
 /// What the inner loop adapts to in an episode, which was calibrated without a step.
 pub(super) fn support(

@@ -38,7 +38,13 @@ fn initialization(alpha_1: f64) -> Initialization<f32> {
             consensus: None,
             tokens: None,
             // Everything is near: the support is a place, where the first layer moves.
-            familiarity: Settings { known: evidence, unknown: evidence, slope: 1.0, threshold: -100.0 },
+            familiarity: Settings {
+                known: evidence,
+                unknown: evidence,
+                slope: 1.0,
+                threshold: -100.0,
+                place: [1.0, 0.0, -0.5],
+            },
         },
     }
 }
@@ -52,7 +58,7 @@ fn calibrated(initialization: &Initialization<f32>) -> Calibrated<f32, Head<f32>
             said: Array1::from_elem(5, 0.2),
             z: numbers((2, 3), seed),
         },
-        captions: vec![Read { z: numbers((3, 3), seed + 1.0), targets: vec![2, 5, 0] }],
+        captions: vec![Read::new(&initialization.head, numbers((3, 3), seed + 1.0), vec![2, 5, 0])],
     };
     initialization.calibrate(&[shown(1.0), shown(5.0)], 1).finish()
 }

@@ -25,7 +25,13 @@ fn schedule() -> InnerLoop {
         memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
         consensus: None,
         tokens: None,
-        familiarity: Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0 },
+        familiarity: Familiarity {
+            known: [0.0; 4],
+            unknown: [0.0; 4],
+            slope: 1.0,
+            threshold: 0.0,
+            place: [1.0, 0.0, -0.5],
+        },
     }
 }
 
