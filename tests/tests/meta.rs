@@ -166,6 +166,8 @@ fn every_algorithm_learns_from_places() {
         );
         assert_ne!(trained.head, start, "{algorithm:?}");
         assert_eq!(trained.schedule.alpha[1][0], 0.0, "{algorithm:?}: a layer that rests goes on resting");
+        let [alone, surprise, _] = trained.schedule.familiarity.place;
+        assert!(alone > 0.0 && surprise > 0.0, "{algorithm:?}: places are alone and a surprise");
     }
 }
 

@@ -200,15 +200,20 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
     }
 }
 
-#[test]
-fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
-    let references = References::new(ReferenceParts {
+/// Across from each other, without detectors.
+fn two_ordinary_pictures() -> References<f64> {
+    References::new(ReferenceParts {
         pooled: Array2::from_shape_vec((2, 2), vec![1.0, 0.0, -1.0, 0.0]).unwrap(),
         detections: Array2::zeros((2, 0)),
         said: Array1::from_elem(3, 0.5),
         detected: Vec::new(),
         detectors: Array2::zeros((0, 7)),
-    });
+    })
+}
+
+#[test]
+fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
+    let references = two_ordinary_pictures();
     // Likeness alone counts.
     let settings = FamiliaritySettings { known: [0.0, 0.0, 1.0, -0.5], ..settings() };
     let word = |prototype: [f64; 2], pictures: usize| Word {
@@ -282,13 +287,7 @@ fn features_of_a_new_word_are_log_odds_against_ordinary_pictures() {
 
 #[test]
 fn two_strange_pictures_are_a_place_if_what_is_said_of_them_is_a_surprise() {
-    let references = References::new(ReferenceParts {
-        pooled: Array2::from_shape_vec((2, 2), vec![1.0, 0.0, -1.0, 0.0]).unwrap(),
-        detections: Array2::zeros((2, 0)),
-        said: Array1::from_elem(3, 0.5),
-        detected: Vec::new(),
-        detectors: Array2::zeros((0, 7)),
-    });
+    let references = two_ordinary_pictures();
     let seen = |pooled: [f64; 2]| Observation {
         pooled: Array1::from_vec(pooled.to_vec()),
         detections: Array1::zeros(0),
@@ -301,7 +300,7 @@ fn two_strange_pictures_are_a_place_if_what_is_said_of_them_is_a_surprise() {
         let shown: Vec<&Observation<f64>> = pictures[..count].iter().collect();
         Familiarity::new(&references, &settings, &shown, surprise).apart
     };
-    // Across from the ordinary pictures, which are no likelier than by chance: near(s) = 1 / 0 deviations, counted as 1.
+    // At right angles to the ordinary pictures, whose nearness does not vary; its deviation counts as 1.
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
     let alone = sigmoid(2.0 * (1.0 - 2.0));
     for surprise in [1.0, 3.0, 5.0] {
