@@ -98,18 +98,29 @@ fn table(report: &Report) -> String {
         None => format!("{:width$}  unknown: a single picture", "held-out samples"),
     });
     lines.extend(report.new_words.iter().map(new_word));
-    lines.push(if report.is_place {
-        let sure = 100.0 * report.apart;
-        format!("{sure:.0} % sure that this is a place of its own: what is like it gets captions like these")
-    } else {
-        let sure = 100.0 * (1.0 - report.apart);
-        format!("{sure:.0} % sure that these are ordinary pictures: captions stay, but for new words")
-    });
+    if report.samples.len() > 1 {
+        lines.push(place(report));
+    }
     lines.push(match report.steps {
         0 => format!("no gradient step, in {:.0} ms", report.adapt_ms),
         steps => format!("{steps} steps in {:.0} ms", report.adapt_ms),
     });
     lines.join("\n")
+}
+
+/// Whether the samples were taken for a place of their own, and what that means.
+fn place(report: &Report) -> String {
+    let sure = |share: f32| format!("{:.0} % sure that", share * 100.0);
+    if report.is_place {
+        format!("{} this is a place of its own: what is like it gets captions like these", sure(report.apart))
+    } else if report.new_words.is_empty() {
+        format!(
+            "{} these are ordinary pictures: only what is very like them is captioned anew",
+            sure(1.0 - report.apart)
+        )
+    } else {
+        format!("{} these are ordinary pictures: captions stay, but for new words", sure(1.0 - report.apart))
+    }
 }
 
 /// Known words with less of a share in a new one are not worth telling.
