@@ -1,7 +1,7 @@
 //! What is deployed in the lab: the program for arm64, variants of it that fail, and a bundle that an emulated board can compute.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::Context;
@@ -88,14 +88,14 @@ pub fn build() -> anyhow::Result<PathBuf> {
     Ok(cross.folder().join("debug/metalens"))
 }
 
-/// Trains the tiny captioner of the tests, where it is not there yet.
+/// Trains the tiny captioner of the tests: each time, so that its format is never one of before.
 fn tiny_bundle() -> anyhow::Result<PathBuf> {
     let folder = target().join("lab/tiny-bundle");
-    let is_whole = |folder: &Path| folder.join("manifest.json").is_file();
-    if !is_whole(&folder) {
-        // The whole workspace, so that nothing is built anew for other features.
-        run(cargo().args(["build", "--workspace", "--bins"]))?;
-        run(Command::new(target().join("debug/tiny-bundle")).arg(&folder).current_dir(root()))?;
+    if folder.exists() {
+        fs::remove_dir_all(&folder).with_context(|| folder.display().to_string())?;
     }
+    // The whole workspace, so that nothing is built anew for other features.
+    run(cargo().args(["build", "--workspace", "--bins"]))?;
+    run(Command::new(target().join("debug/tiny-bundle")).arg(&folder).current_dir(root()))?;
     Ok(folder)
 }
