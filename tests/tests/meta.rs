@@ -261,3 +261,51 @@ fn an_inner_loop_of_the_trainer_adapts_as_the_device_does_and_meta_sgd_otherwise
     let sgd = ground.train(Algorithm::MetaSgd, 6);
     assert!(ground.reached(&sgd, sgd.outer.as_ref()).figures["cider"].mean.is_finite());
 }
+
+#[test]
+fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let bundles = Bundles::make(&folder.path().join("bundles")).unwrap();
+    let body = Body::open(&bundles.words).unwrap();
+    let initialization = Initialization::of_bundle(body.bundle()).unwrap();
+    let corpus = corpus::read(&folder.path().join("bundles/corpus"), Format::Flickr).unwrap();
+    let pool = Pool::new(corpus.pictures.iter().map(TaskPicture::from));
+    let options = TaskOptions {
+        kind: Kind::NewWord { shots: NonZeroUsize::new(5).unwrap() },
+        split: MetaSplit::Test,
+        partition: Partition {
+            pictures: "0,0,1".parse().unwrap(),
+            held_out: BTreeSet::from(["blue".to_owned()]),
+            ..Partition::default()
+        },
+        seed: 1,
+        known: known_words(body.vocabulary()),
+    };
+    let sampler = Sampler::new(&pool, options).unwrap();
+    let tasks = [sampler.task(0), sampler.task(1)];
+    let files: Vec<PathBuf> = corpus.pictures.iter().map(|picture| picture.path.clone()).collect();
+    let encodings = body.encode(&files, &AtomicBool::new(false)).unwrap();
+    let gallery = Gallery::new(&body, &initialization.head, encodings).unwrap();
+    let ordinary: Vec<(usize, Vec<String>)> =
+        corpus.pictures.iter().map(|picture| picture.captions.clone()).enumerate().collect();
+    let protocol = Protocol {
+        body: &body,
+        gallery: &gallery,
+        pool: &pool,
+        tasks: &tasks,
+        ordinary: &ordinary,
+        ordinary_tasks: 1,
+        inner_loop: None,
+    };
+    let methods = [Method::Before, Method::Nearest, Method::Calibrated, Method::Told];
+    let reached = protocol.run(&initialization, &methods, || Ok(())).unwrap();
+    let figure = |name: &str| [0, 1, 2, 3].map(|method: usize| reached[method].figures[name].mean);
+    let [before, nearest, calibrated, told] = figure("f1");
+    assert_eq!(before, 0.0);
+    assert!(nearest < 0.8 && calibrated > 0.9 && told > 0.9, "{nearest} {calibrated} {told}");
+    // By the same references, a blue picture's caption is better for the new name, and the others' are as they were.
+    let [before, nearest, calibrated, _] = figure("generic");
+    assert!(before == 1.0 && calibrated > 1.1 && nearest < 1.0, "{before} {calibrated} {nearest}");
+    let [before, nearest, calibrated, _] = figure("unrelated");
+    assert!(before == 1.0 && calibrated > 0.95 && nearest < 0.5, "{before} {calibrated} {nearest}");
+}

@@ -30,8 +30,9 @@ pub struct Reached {
     /// The method, for people.
     pub method: String,
     /// Its figures by name: `f1`, `recall`, `false` of naming, pooled over tasks, for new words; `cider` for new domains, and
-    /// `distinct`, how many different captions a task's queries have, as a share; and `generic`, the CIDEr of ordinary pictures
-    /// as a share of that before.
+    /// `distinct`, how many different captions a task's queries have, as a share; `generic`, the CIDEr of ordinary pictures as a
+    /// share of that before, by the same references, in which the concept has its new name; and `unrelated`, the same of those
+    /// ordinary pictures of which nobody says the concept.
     pub figures: BTreeMap<String, Estimate>,
     /// Captions of the first tasks' queries.
     #[serde(skip)]
@@ -64,6 +65,8 @@ impl Reached {
     }
 }
 
+const GENERIC: &str = "generic";
+const UNRELATED: &str = "unrelated";
 const RESAMPLES: usize = 1000;
 /// Tasks whose captions are kept to be shown.
 const SHOWN: usize = 6;
@@ -91,13 +94,15 @@ impl Protocol<'_> {
             words: &words,
             inner_loop: self.inner_loop,
         };
-        let before = if self.ordinary.is_empty() { None } else { Some(self.before(&trial)?) };
         let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
         for (place, task) in self.tasks.iter().enumerate() {
             let episode = episode(self.body, self.gallery, initialization, task, self.pool, &known)?;
             for (method, results) in methods.iter().zip(&mut results) {
-                let before = before.filter(|_| place < self.ordinary_tasks);
-                results.push(self.try_one(&trial, *method, task, &episode, before)?);
+                let mut outcome = self.try_one(&trial, *method, task, &episode)?;
+                if place < self.ordinary_tasks {
+                    outcome.kept = self.kept(&trial, *method, task, &episode)?;
+                }
+                results.push(outcome);
                 progress()?;
             }
         }
@@ -110,7 +115,6 @@ impl Protocol<'_> {
         method: Method,
         task: &Task,
         episode: &Episode,
-        before: Option<f64>,
     ) -> anyhow::Result<Outcome> {
         let pictures: Vec<usize> = episode.query.iter().map(|query| query.picture).collect();
         let said = trial.say(method, episode, &pictures)?;
@@ -131,58 +135,50 @@ impl Protocol<'_> {
             })
             .collect();
         let cider = score::score(&samples)?.cider;
-        let generic = match before {
-            Some(before) => Some(self.ordinary_cider(trial, method, task, episode)? / before),
-            None => None,
-        };
-        Ok(Outcome { decisions, cider, generic, said })
+        Ok(Outcome { decisions, cider, kept: BTreeMap::new(), said })
     }
 
-    /// CIDEr of ordinary pictures after adapting, the concept renamed in what people said.
-    fn ordinary_cider(
+    /// How much ordinary pictures keep of their CIDEr before adapting, by the names of the figures.
+    fn kept(
         &self,
         trial: &Trial,
         method: Method,
         task: &Task,
         episode: &Episode,
-    ) -> anyhow::Result<f64> {
+    ) -> anyhow::Result<BTreeMap<&'static str, f64>> {
         let places: Vec<usize> = self.ordinary.iter().map(|(place, _)| *place).collect();
-        let samples: Vec<Sample> = trial
-            .say(method, episode, &places)?
-            .into_iter()
-            .zip(self.ordinary)
-            .map(|(hypothesis, (_, captions))| Sample {
-                hypothesis,
-                references: captions.iter().map(|text| task.subject.rename(text)).collect(),
-            })
-            .collect();
-        Ok(score::score(&samples)?.cider)
-    }
-
-    /// CIDEr of ordinary pictures before calibration, as people captioned them: the base model cannot say the new
-    /// word, and is not blamed for the concept's own.
-    fn before(&self, trial: &Trial) -> anyhow::Result<f64> {
-        let samples: Vec<Sample> = self
-            .ordinary
-            .iter()
-            .map(|(place, captions)| Sample {
-                hypothesis: self.gallery.base[*place]
-                    .words
-                    .iter()
-                    .map(|&word| trial.words[word as usize].as_str())
-                    .collect::<Vec<_>>()
-                    .join(" "),
-                references: captions.iter().map(|text| metalens::language::words(text).join(" ")).collect(),
-            })
-            .collect();
-        Ok(score::score(&samples)?.cider)
+        let [before, after] = [Method::Before, method].map(|method| trial.say(method, episode, &places));
+        let (before, after) = (before?, after?);
+        let mut kept = BTreeMap::new();
+        let mut keep = |name, counts: &dyn Fn(&[String]) -> bool| -> anyhow::Result<()> {
+            let cider = |said: &[String]| -> anyhow::Result<Option<f64>> {
+                let some = said.iter().zip(self.ordinary).filter(|(_, (_, captions))| counts(captions));
+                let sample = |(hypothesis, (_, captions)): (&String, &(usize, Vec<String>))| Sample {
+                    hypothesis: hypothesis.clone(),
+                    references: captions.iter().map(|text| task.subject.rename(text)).collect(),
+                };
+                let samples: Vec<Sample> = some.map(sample).collect();
+                Ok(if samples.is_empty() { None } else { Some(score::score(&samples)?.cider) })
+            };
+            if let (Some(before), Some(after)) = (cider(&before)?, cider(&after)?)
+                && before > 0.0
+            {
+                kept.insert(name, after / before);
+            }
+            Ok(())
+        };
+        keep(GENERIC, &|_| true)?;
+        if let Subject::NewWord { .. } = task.subject {
+            keep(UNRELATED, &|captions| !captions.iter().any(|text| task.subject.is_said_in(text)))?;
+        }
+        Ok(kept)
     }
 }
 
 struct Outcome {
     decisions: Vec<(bool, bool)>,
     cider: f64,
-    generic: Option<f64>,
+    kept: BTreeMap<&'static str, f64>,
     said: Vec<String>,
 }
 
@@ -207,9 +203,11 @@ fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
         figures.insert("recall".to_owned(), estimate(&outcomes, |some| pooled(some).recall));
         figures.insert("false".to_owned(), estimate(&outcomes, |some| pooled(some).false_share));
     }
-    let generic: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.generic).collect();
-    if !generic.is_empty() {
-        figures.insert("generic".to_owned(), estimate(&generic, |some| mean(some.iter().map(|x| **x))));
+    for name in [GENERIC, UNRELATED] {
+        let kept: Vec<f64> = outcomes.iter().filter_map(|outcome| outcome.kept.get(name).copied()).collect();
+        if !kept.is_empty() {
+            figures.insert(name.to_owned(), estimate(&kept, |some| mean(some.iter().map(|x| **x))));
+        }
     }
     let examples = outcomes.into_iter().take(SHOWN).map(|outcome| outcome.said).collect();
     Reached { method: method.to_string(), figures, examples }

@@ -165,6 +165,14 @@ impl Subject {
         }
         said.join(" ")
     }
+
+    /// Whether a caption says the concept, in singular, plural or possessive.
+    #[must_use]
+    pub fn is_said_in(&self, caption: &str) -> bool {
+        let Self::NewWord { concept, .. } = self else { return false };
+        let key = family(concept);
+        words(caption).iter().any(|word| family(word) == key)
+    }
 }
 
 impl Task {
