@@ -194,6 +194,27 @@ pub struct InnerLoop {
 }
 
 impl InnerLoop {
+    /// Gradient steps and nothing else: nothing is looked up in the support, and there is no evidence for new words.
+    #[must_use]
+    pub fn plain(alpha: Vec<[f64; 2]>, damping: Option<f64>) -> Self {
+        Self {
+            steps: alpha.len(),
+            alpha,
+            damping,
+            tokens: None,
+            new_words: NewWordStart { offset: 0.0, detectors: 0.0, steps: 1.0, weight: 1.0 },
+            memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
+            consensus: None,
+            familiarity: Familiarity {
+                known: [0.0; 4],
+                unknown: [0.0; 4],
+                slope: 1.0,
+                threshold: 0.0,
+                place: [1.0, 0.0, -0.5],
+            },
+        }
+    }
+
     /// What step sizes are multiplied by for a support set of so many tokens.
     #[must_use]
     pub fn size_of_steps(&self, tokens: usize) -> f64 {

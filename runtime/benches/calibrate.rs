@@ -6,7 +6,7 @@
 use std::time::Instant;
 
 use metalens::adaptation::{Head, Tokens, adapt};
-use metalens_models::{Familiarity, InnerLoop, MemoryBlend, NewWordStart};
+use metalens_models::InnerLoop;
 use ndarray::{Array1, Array2, Axis};
 
 /// Pictures of the support.
@@ -31,22 +31,7 @@ fn main() {
     };
     let mut alpha = vec![[0.0, 8.0]; steps];
     alpha[0][0] = 0.25;
-    let schedule = InnerLoop {
-        steps,
-        alpha,
-        damping: Some(1.0),
-        new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
-        memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
-        consensus: None,
-        tokens: None,
-        familiarity: Familiarity {
-            known: [0.0; 4],
-            unknown: [0.0; 4],
-            slope: 1.0,
-            threshold: 0.0,
-            place: [1.0, 0.0, -0.5],
-        },
-    };
+    let schedule = InnerLoop::plain(alpha, Some(1.0));
     let z = numbers(tokens, feature, 1.0);
     let targets: Vec<usize> = (0..tokens).map(|n| n * 7919 % words).collect();
     let part = |kept: &[usize]| Tokens {

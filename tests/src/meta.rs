@@ -6,7 +6,7 @@ use std::path::Path;
 use metalens::adaptation::load::tensor;
 use metalens::adaptation::{Head, said};
 use metalens::vision::Preprocessor;
-use metalens_models::{Bundle, Familiarity, InnerLoop, Manifest, MemoryBlend, NewWordStart};
+use metalens_models::{Bundle, Familiarity, InnerLoop, Manifest, NewWordStart};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 use safetensors::Dtype;
 use safetensors::tensor::TensorView;
@@ -23,21 +23,17 @@ const DRAWINGS: u32 = 8;
 #[must_use]
 pub fn schedule() -> InnerLoop {
     let evidence = [0.0, 0.0, 4.0, -3.6];
+    let plain = InnerLoop::plain(vec![[0.0, 0.5]; 5], Some(0.1));
     InnerLoop {
-        steps: 5,
-        alpha: vec![[0.0, 0.5]; 5],
-        damping: Some(0.1),
-        new_words: NewWordStart { offset: 1.0, detectors: 0.0, steps: 1.0, weight: 2.0 },
-        memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
-        consensus: None,
-        tokens: None,
+        new_words: NewWordStart { offset: 1.0, weight: 2.0, ..plain.new_words },
         familiarity: Familiarity {
             known: evidence,
             unknown: evidence,
             slope: 2.0,
             threshold: 8.0,
-            place: [1.0, 0.0, -0.5],
+            ..plain.familiarity
         },
+        ..plain
     }
 }
 

@@ -111,13 +111,8 @@ impl<T: Real> Familiarity<T> {
         surprise: T,
     ) -> Self {
         let (matrix, usual, alone) = look(references, settings, support);
-        let [by_alone, by_surprise, constant] = settings.place.map(real::<T>);
         // One picture is no place of its own.
-        let apart = if support.len() < 2 || alone < real(LEAST_ALONE) {
-            T::zero()
-        } else {
-            sigmoid(by_alone * alone + by_surprise * surprise + constant)
-        };
+        let apart = if support.len() < 2 { T::zero() } else { Self::apart(settings, [alone, surprise]) };
         Self { words: Vec::new(), support: matrix, usual, apart }
     }
 
@@ -125,6 +120,16 @@ impl<T: Real> Familiarity<T> {
     #[must_use]
     pub fn alone(references: &References<T>, settings: &Settings, support: &[&Observation<T>]) -> T {
         look(references, settings, support).2
+    }
+
+    /// apart of a support, from its alone and surprise.
+    #[must_use]
+    pub fn apart(settings: &Settings, [alone, surprise]: [T; 2]) -> T {
+        let [by_alone, by_surprise, constant] = settings.place.map(real::<T>);
+        if alone < real(LEAST_ALONE) {
+            return T::zero();
+        }
+        sigmoid(by_alone * alone + by_surprise * surprise + constant)
     }
 
     /// With new words: row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places in the support of

@@ -21,6 +21,8 @@ pub struct References<T> {
     directions: Array2<T>,
     /// Mean of the detectors' sigmoids on ordinary pictures `[detected]`.
     usual: Array1<T>,
+    /// Their log-odds `[detected]`.
+    usual_odds: Array1<T>,
     parts: ReferenceParts<T>,
 }
 
@@ -64,7 +66,8 @@ impl<T: Real> References<T> {
         }
         let count = real::<T>(pooled.nrows().max(1) as f64);
         let usual = parts.detections.mapv(sigmoid).sum_axis(Axis(0)).mapv(|sum| sum / count);
-        Self { mean, directions, usual, parts }
+        let usual_odds = usual.mapv(|usual| (usual / (T::one() - usual)).ln());
+        Self { mean, directions, usual, usual_odds, parts }
     }
 
     /// The direction `[token]` of a pooled visual vector from the ordinary pictures' mean.
@@ -100,8 +103,7 @@ impl<T: Real> References<T> {
             return T::zero();
         }
         shares.mapv_inplace(|share| share / total);
-        let usual = self.usual.mapv(|usual| (usual / (T::one() - usual)).ln());
-        shares.dot(&(detections - &usual))
+        shares.dot(&(detections - &self.usual_odds))
     }
 
     /// How much more surely the detectors see each word in a picture than in an ordinary one `[words]`, in nats; 0 for words

@@ -1,7 +1,7 @@
 //! The head's gradient and the inner loop, against finite differences and the dense formula.
 #![allow(clippy::unwrap_used)]
 
-use metalens_models::{Familiarity as FamiliaritySettings, InnerLoop, MemoryBlend, NewWordStart};
+use metalens_models::{Familiarity as FamiliaritySettings, InnerLoop, MemoryBlend};
 use ndarray::{Array1, Array2, Axis, concatenate};
 
 use super::*;
@@ -45,16 +45,7 @@ fn settings() -> FamiliaritySettings {
 }
 
 fn schedule(alpha: &[[f64; 2]], damping: Option<f64>) -> InnerLoop {
-    InnerLoop {
-        steps: alpha.len(),
-        alpha: alpha.to_vec(),
-        damping,
-        new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
-        memory: MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
-        consensus: None,
-        tokens: None,
-        familiarity: settings(),
-    }
+    InnerLoop { familiarity: settings(), ..InnerLoop::plain(alpha.to_vec(), damping) }
 }
 
 #[test]

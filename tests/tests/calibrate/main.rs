@@ -107,6 +107,8 @@ fn of_a_place_that_is_said_which_its_captions_agree_on() {
     let words: f32 = caption.words.iter().map(|word| word.probability.ln()).sum();
     assert!(words.is_finite() && caption.log_probability < words, "{caption:?}");
     assert_eq!(caption.attention.nrows(), 4);
+    let table = stdout(&workshop.calibrate_with(&workshop.path("agreed"), &support, &["--force"]));
+    assert!(table.contains("% sure that this is a place of its own: what is like it gets "), "{table}");
     // Other pictures are described as before.
     agreed.learn(None);
     let before = agreed.caption(&drawing::picture(SQUARE, 2)).unwrap().text();

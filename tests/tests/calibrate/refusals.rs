@@ -84,7 +84,10 @@ fn what_makes_held_out_samples_worse_is_kept_only_by_force() {
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&report["committed"], &report["generation"]), (&false.into(), &Value::Null));
     assert_eq!(workshop.files(), None);
-    assert_eq!(workshop.calibrate_with(places, &support, &["--force"]).status.code(), Some(0));
+    let forced = workshop.calibrate_with(places, &support, &["--force"]);
+    assert_eq!(forced.status.code(), Some(0));
+    let told = "% sure that these are ordinary pictures: only what is very like them is captioned anew";
+    assert!(stdout(&forced).contains(told), "{}", stdout(&forced));
     assert!(workshop.state().join("heads/000001.postcard").is_file());
 }
 

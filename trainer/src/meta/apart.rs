@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use metalens::adaptation::{Initialization, Read, Shown};
+use metalens::adaptation::{Familiarity, Initialization, Read, Shown};
 use metalens::language::words;
 
 use super::evidence::learn_apart;
@@ -52,10 +52,7 @@ impl Sets {
         let (places, ordinary) = (features(&self.places), features(&self.ordinary));
         let settings = &mut initialization.schedule.familiarity;
         learn_apart(&places, &ordinary, settings);
-        let [by_alone, by_surprise, constant] = settings.place;
-        let sure = |[alone, surprise]: &[f64; 2]| {
-            1.0 / (1.0 + (-(by_alone * alone + by_surprise * surprise + constant)).exp())
-        };
+        let sure = |features: &[f64; 2]| Familiarity::apart(settings, *features);
         let least = places.iter().map(sure).fold(f64::INFINITY, f64::min);
         [least, ordinary.iter().map(sure).fold(f64::NEG_INFINITY, f64::max)]
     }

@@ -218,6 +218,8 @@ pub fn nearness(
 
 #[cfg(test)]
 mod tests {
+    use metalens_models::InnerLoop;
+
     use super::*;
 
     #[test]
@@ -239,8 +241,7 @@ mod tests {
 
     #[test]
     fn a_set_that_is_alone_or_surprising_enough_for_a_place_is_one() {
-        let mut settings =
-            Familiarity { known: [0.0; 4], unknown: [0.0; 4], slope: 1.0, threshold: 0.0, place: [0.0; 3] };
+        let mut settings = InnerLoop::plain(Vec::new(), None).familiarity;
         let places = [[0.9, 4.5], [0.5, 4.4], [1.0, 5.2], [0.4, 4.3]];
         let ordinary = [[0.0, 2.0], [0.6, 2.6], [0.2, 3.0], [0.0, 2.2]];
         learn_apart(&places, &ordinary, &mut settings);

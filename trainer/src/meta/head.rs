@@ -316,27 +316,7 @@ mod tests {
             weights: Array1::from_vec(golden.support_weights.clone()),
         };
         for case in &golden.cases {
-            let schedule = metalens_models::InnerLoop {
-                steps: golden.alpha.len(),
-                alpha: golden.alpha.clone(),
-                damping: case.damping,
-                new_words: metalens_models::NewWordStart {
-                    offset: 0.0,
-                    weight: 1.0,
-                    detectors: 0.0,
-                    steps: 1.0,
-                },
-                memory: metalens_models::MemoryBlend { share: 0.0, temperature: 1.0, picture: 0.0 },
-                consensus: None,
-                tokens: None,
-                familiarity: metalens_models::Familiarity {
-                    known: [0.0; 4],
-                    unknown: [0.0; 4],
-                    slope: 1.0,
-                    threshold: 0.0,
-                    place: [1.0, 0.0, -0.5],
-                },
-            };
+            let schedule = metalens_models::InnerLoop::plain(golden.alpha.clone(), case.damping);
             let device = adapt(start.clone(), &support, &schedule).logits(&array(&golden.query_z).view());
             let words = golden.second.len();
             let tokens = tokens(&golden.support_z, &golden.support_targets, &golden.support_weights, words);

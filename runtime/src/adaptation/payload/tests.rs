@@ -14,6 +14,7 @@ fn numbers(shape: (usize, usize), seed: f32) -> Array2<f32> {
 /// Tokens are 2 wide, z is 3, the hidden layer 4, and there are 5 known words.
 fn initialization(alpha_1: f64) -> Initialization<f32> {
     let evidence = [0.0, 0.0, 1.0, 0.0];
+    let plain = InnerLoop::plain(vec![[alpha_1, 0.5]; 2], Some(0.1));
     Initialization {
         head: Head {
             weight_1: numbers((4, 3), 1.0),
@@ -30,21 +31,16 @@ fn initialization(alpha_1: f64) -> Initialization<f32> {
             detectors: Array2::zeros((0, 7)),
         }),
         schedule: InnerLoop {
-            steps: 2,
-            alpha: vec![[alpha_1, 0.5]; 2],
-            damping: Some(0.1),
-            new_words: NewWordStart { offset: 1.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
+            new_words: NewWordStart { offset: 1.0, ..plain.new_words },
             memory: MemoryBlend { share: 0.2, temperature: 1.0, picture: 1.0 },
-            consensus: None,
-            tokens: None,
             // Everything is near: the support is a place, where the first layer moves.
             familiarity: Settings {
                 known: evidence,
                 unknown: evidence,
-                slope: 1.0,
                 threshold: -100.0,
-                place: [1.0, 0.0, -0.5],
+                ..plain.familiarity
             },
+            ..plain
         },
     }
 }

@@ -1,4 +1,4 @@
-use metalens_models::{Familiarity, MemoryBlend, NewWordStart};
+use metalens_models::MemoryBlend;
 
 use super::*;
 use crate::captioner::{PackedCaptions, Sizes};
@@ -17,22 +17,8 @@ fn head() -> adaptation::Head<f32> {
 }
 
 fn schedule() -> InnerLoop {
-    InnerLoop {
-        steps: 2,
-        alpha: vec![[0.1, 0.5], [0.0, 0.5]],
-        damping: Some(1.0),
-        new_words: NewWordStart { offset: 0.0, weight: 1.0, detectors: 0.0, steps: 1.0 },
-        memory: MemoryBlend { share: 0.3, temperature: 1.0, picture: 0.0 },
-        consensus: None,
-        tokens: None,
-        familiarity: Familiarity {
-            known: [0.0; 4],
-            unknown: [0.0; 4],
-            slope: 1.0,
-            threshold: 0.0,
-            place: [1.0, 0.0, -0.5],
-        },
-    }
+    let plain = InnerLoop::plain(vec![[0.1, 0.5], [0.0, 0.5]], Some(1.0));
+    InnerLoop { memory: MemoryBlend { share: 0.3, ..plain.memory }, ..plain }
 }
 
 fn learned(algorithm: Algorithm) -> Learned {
