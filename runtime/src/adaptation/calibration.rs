@@ -266,7 +266,17 @@ impl<T: Real> Initialization<T> {
         let guess = real::<T>(known as f64).recip();
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), 0);
         for read in &shown.captions {
-            let asked = vec![Row { gate, already: &[] }; read.targets.len()];
+            // As when captions are made, a new word that was read already is hardly said again.
+            let already: Vec<usize> =
+                read.targets.iter().filter_map(|target| target.checked_sub(known)).collect();
+            let mut said = 0;
+            let asked: Vec<Row<T>> = (read.targets.iter())
+                .map(|&target| {
+                    let row = Row { gate, already: &already[..said] };
+                    said += usize::from(target >= known);
+                    row
+                })
+                .collect();
             let adapted = self.probabilities(calibrated, &read.z.view(), &asked);
             for (n, &target) in read.targets.iter().enumerate() {
                 let floor = if target < known { T::min_positive_value() } else { guess };

@@ -323,3 +323,44 @@ fn the_memory_says_what_was_said_where_z_and_the_picture_were_alike() {
         assert!((found - expected / sum).abs() < 1e-12, "{found} {}", expected / sum);
     }
 }
+
+#[test]
+fn a_new_word_that_was_read_already_is_not_expected_again() {
+    let initialization = Initialization {
+        head: head(),
+        end: 0,
+        references: References::new(ReferenceParts {
+            pooled: numbers((3, 2), 6.0),
+            detections: Array2::zeros((3, 0)),
+            said: Array1::from_elem(WORDS, 0.1),
+            detected: Vec::new(),
+            detectors: Array2::zeros((0, 7)),
+        }),
+        schedule: schedule(&[], None),
+    };
+    let shown = |targets: Vec<usize>| Shown {
+        observation: Observation {
+            pooled: numbers((1, 2), 7.0).row(0).to_owned(),
+            detections: Array1::zeros(0),
+            said: Array1::from_elem(WORDS, 0.1),
+            z: numbers((2, FEATURE), 8.0),
+        },
+        captions: vec![Read::new(&initialization.head, numbers((targets.len(), FEATURE), 9.0), targets)],
+    };
+    let caption = shown(vec![2, WORDS, 3, 0]);
+    let calibrated = initialization.calibrate(std::slice::from_ref(&caption), 1);
+    // As sure of the word as can be: it would be said at every step.
+    let gate =
+        Gate { share: 1.0, shifts: vec![30.0], ..initialization.gate(&calibrated, &caption.observation) };
+    let (losses, tokens) = initialization.losses(&calibrated, &gate, &caption);
+
+    let never: [usize; 0] = [];
+    let before_and_after: [&[usize]; 4] = [&never, &never, &[0], &[0]];
+    let asked = before_and_after.map(|already| Row { gate: &gate, already });
+    let p = initialization.probabilities(&calibrated, &caption.captions[0].z.view(), &asked);
+    let by_hand = -(p[[0, 2]].ln() + p[[1, WORDS]].ln() + p[[2, 3]].ln() + p[[3, 0]].ln()) / 4.0;
+    assert_eq!(tokens, 4);
+    assert!((losses.after - by_hand).abs() < 1e-12, "{} {by_hand}", losses.after);
+    // A known word before it has no chance, one after it has.
+    assert!(p[[0, 2]].ln() < -20.0 && p[[2, 3]].ln() > -15.0, "{p}");
+}
