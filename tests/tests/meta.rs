@@ -115,10 +115,10 @@ impl Ground {
     /// What calibration reaches on tasks of all places.
     fn reached(&self, trained: &MetaTrained, inner_loop: Option<&Learned>) -> Reached {
         let own = Initialization::of_bundle(self.body.bundle()).unwrap();
-        let mut schedule = trained.schedule.clone();
+        let mut schedule = trained.initialization.schedule.clone();
         // Whatever it is near to is a place.
         (schedule.familiarity.slope, schedule.familiarity.threshold) = (4.0, -2.0);
-        let initialization = Initialization { head: trained.head.clone(), schedule, ..own };
+        let initialization = Initialization { head: trained.initialization.head.clone(), schedule, ..own };
         let corpus = self.corpus();
         let pool = Pool::new(corpus.pictures.iter().map(TaskPicture::from));
         let known: HashSet<String> = known_words(self.body.vocabulary());
@@ -164,9 +164,12 @@ fn every_algorithm_learns_from_places() {
             "{algorithm:?}: {:?}",
             trained.losses
         );
-        assert_ne!(trained.head, start, "{algorithm:?}");
-        assert_eq!(trained.schedule.alpha[1][0], 0.0, "{algorithm:?}: a layer that rests goes on resting");
-        let [alone, surprise, _] = trained.schedule.familiarity.place;
+        assert_ne!(trained.initialization.head, start, "{algorithm:?}");
+        assert_eq!(
+            trained.initialization.schedule.alpha[1][0], 0.0,
+            "{algorithm:?}: a layer that rests goes on resting"
+        );
+        let [alone, surprise, _] = trained.initialization.schedule.familiarity.place;
         assert!(alone > 0.0 && surprise > 0.0, "{algorithm:?}: places are alone and a surprise");
     }
 }

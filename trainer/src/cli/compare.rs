@@ -12,8 +12,8 @@ use metalens_models::TokenId;
 use metalens_trainer::corpus::{self, Format};
 use metalens_trainer::features::Features;
 use metalens_trainer::meta::{
-    Algorithm, Body, Encodings, Gallery, Learned, MetaConfig, Method, OuterConfig, Part, Protocol, Reached,
-    meta_train, table,
+    Algorithm, Body, Encodings, Gallery, Learned, MetaConfig, MetaTrainer, Method, OuterConfig, Part,
+    Protocol, Reached, table,
 };
 use metalens_trainer::parallel::bar_style;
 use metalens_trainer::score::{self, Sample};
@@ -33,7 +33,7 @@ pub struct Arguments {
     #[arg(long)]
     config: PathBuf,
     /// What is compared.
-    #[arg(long, value_enum, value_delimiter = ',', default_values = ["none", "maml", "maml-plus-plus", "fomaml", "meta-sgd", "reptile"])]
+    #[arg(long, value_enum, value_delimiter = ',', default_values = ["none", "maml", "maml-plus-plus", "fomaml", "meta-sgd", "reptile", "anil"])]
     algorithms: Vec<Name>,
     /// Outer steps of each; the configuration's where not given.
     #[arg(long)]
@@ -70,13 +70,15 @@ enum Name {
     MetaSgd,
     /// The mean of adapted parameters; the step sizes stay as they are.
     Reptile,
+    /// As maml-plus-plus, and the body learns in the outer loop.
+    Anil,
 }
 
 impl Name {
     fn configured(self, config: &MetaConfig, iterations: Option<usize>) -> MetaConfig {
         let (algorithm, learns_sizes) = match self {
             Self::None | Self::Maml => (Algorithm::Maml, false),
-            Self::MamlPlusPlus => (Algorithm::Maml, true),
+            Self::MamlPlusPlus | Self::Anil => (Algorithm::Maml, true),
             Self::Fomaml => (Algorithm::Fomaml, true),
             Self::MetaSgd => (Algorithm::MetaSgd, true),
             Self::Reptile => (Algorithm::Reptile, false),
@@ -85,6 +87,7 @@ impl Name {
             algorithm,
             iterations: if self == Self::None { 0 } else { iterations.unwrap_or(config.outer.iterations) },
             number_rate: if learns_sizes { config.outer.number_rate } else { 0.0 },
+            body: self == Self::Anil,
             ..config.outer
         };
         MetaConfig { outer, evidence: None, ..config.clone() }
@@ -102,6 +105,8 @@ const METHOD: Method = Method::Without(Part::Consensus);
 /// What an algorithm led to.
 struct Trained {
     name: String,
+    /// Where the body learned too.
+    body: Option<Body>,
     initialization: Initialization<f32>,
     /// Where the schedule does not hold all of the inner loop.
     inner_loop: Option<Learned>,
@@ -111,30 +116,32 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let config = MetaConfig::read(&arguments.config)?;
     anyhow::ensure!(config.places.is_some(), "{}: places: needed to learn from", arguments.config.display());
     let body = Body::open(&arguments.bundle.folder()?)?;
-    let own = Initialization::of_bundle(body.bundle())
-        .context("compare: needs a bundle that adapts, whose detectors and ordinary pictures all use")?;
     let stop = super::stop_on_ctrl_c()?;
+    let trainer = MetaTrainer::new(&body, &config)?;
     let mut all = Vec::new();
     for &name in &arguments.algorithms {
         say(format_args!("meta-training with {}", name.text()))?;
         let config = name.configured(&config, arguments.iterations);
         let folder = arguments.run.join(name.text());
         super::meta_train::claim(&folder, &config, &body)?;
-        let trained = meta_train(&body, &config, &folder, &stop)?;
-        let mut schedule = trained.schedule;
-        schedule.familiarity = schedule.familiarity.with_evidence_of(&own.schedule.familiarity);
+        let trained = trainer.run(&config, &folder, &stop)?;
+        let learned = super::meta_train::with_learned_body(&body, &trained, &config, &folder, &stop)?;
+        let (body, trained) = learned.map_or((None, trained), |(body, trained)| (Some(body), trained));
         all.push(Trained {
             name: name.text(),
-            initialization: Initialization { head: trained.head, schedule, ..own.clone() },
+            body,
+            initialization: trained.initialization,
             inner_loop: trained.outer.filter(|_| name == Name::MetaSgd),
         });
     }
-    if let Some(unseen) = &config.unseen {
-        say(format_args!("\nCIDEr of the pictures in {} before calibration", unseen.display()))?;
-        let pictures = Ordinary::open(&body, &config)?;
+    let own = trainer.start(&config)?;
+    if config.unseen.is_some() {
+        say("\nCIDEr of pictures that the body never saw, before calibration")?;
+        let pictures = Ordinary::open(&config)?;
         say(format_args!("own {:.3}", pictures.cider(&body, &own.head)?))?;
-        for Trained { name, initialization, .. } in &all {
-            say(format_args!("{name} {:.3}", pictures.cider(&body, &initialization.head)?))?;
+        for Trained { name, body: learned, initialization, .. } in &all {
+            let body = learned.as_ref().unwrap_or(&body);
+            say(format_args!("{name} {:.3}", pictures.cider(body, &initialization.head)?))?;
         }
     }
     let mut figures = BTreeMap::new();
@@ -153,12 +160,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 
 /// Ordinary pictures that the body never saw.
 struct Ordinary {
-    encodings: Encodings,
+    features: Features,
+    places: Vec<usize>,
     references: Vec<Vec<String>>,
 }
 
 impl Ordinary {
-    fn open(body: &Body, config: &MetaConfig) -> anyhow::Result<Self> {
+    fn open(config: &MetaConfig) -> anyhow::Result<Self> {
         let (features, unseen) = (Features::open(&config.things)?, config.unseen()?);
         let pictures = &features.index().pictures;
         let places: Vec<usize> = (0..pictures.len())
@@ -167,12 +175,13 @@ impl Ordinary {
         let words = |text: &String| metalens::language::words(text).join(" ");
         let references =
             places.iter().map(|&place| pictures[place].captions.iter().map(words).collect()).collect();
-        Ok(Self { encodings: body.encode_prepared(&features, &places)?, references })
+        Ok(Self { features, places, references })
     }
 
-    /// Of greedy captions with `head`.
+    /// Of greedy captions by `body` and `head`.
     fn cider(&self, body: &Body, head: &Head<f32>) -> anyhow::Result<f64> {
-        let said = Gallery::new(body, head, self.encodings.clone())?.base;
+        let encodings = body.encode_prepared(&self.features, &self.places)?;
+        let said = Gallery::new(body, head, encodings)?.base;
         let word = |&id: &u32| body.vocabulary().word(TokenId(id)).unwrap_or_default();
         let samples: Vec<Sample> = said
             .iter()
@@ -201,13 +210,16 @@ fn tried(
     let pool = Pool::new(pictures.iter().map(|&picture| TaskPicture::from(picture)));
     let tasks: Vec<Task> = tasks.resolve(&pool)?;
     let files: Vec<PathBuf> = pictures.iter().map(|picture| picture.path.clone()).collect();
-    let encodings = body.encode(&files, stop)?;
     let baselines = [MethodName::Before, MethodName::Nearest, MethodName::Memory, MethodName::Pretrained];
     let baselines: Vec<Method> = baselines.into_iter().flat_map(MethodName::methods).collect();
     let trials = tasks.len() * (baselines.len() + all.len());
     let bar = ProgressBar::new(trials as u64).with_style(bar_style("trials"));
-    let one = |encodings: Encodings, initialization: &Initialization<f32>, inner_loop, methods: &[Method]| {
-        let gallery = Gallery::new(body, &initialization.head, encodings)?;
+    let one = |body: &Body,
+               encodings: &Encodings,
+               initialization: &Initialization<f32>,
+               inner_loop,
+               methods: &[Method]| {
+        let gallery = Gallery::new(body, &initialization.head, encodings.clone())?;
         let protocol = Protocol {
             body,
             gallery: &gallery,
@@ -223,9 +235,14 @@ fn tried(
             Ok(())
         })
     };
-    let mut reached = one(encodings.clone(), own, None, &baselines)?;
-    for Trained { name, initialization, inner_loop } in all {
-        let calibrated = one(encodings.clone(), initialization, inner_loop.as_ref(), &[METHOD])?;
+    let encodings = body.encode(&files, stop)?;
+    let mut reached = one(body, &encodings, own, None, &baselines)?;
+    for Trained { name, body: learned, initialization, inner_loop } in all {
+        let inner_loop = inner_loop.as_ref();
+        let calibrated = match learned {
+            None => one(body, &encodings, initialization, inner_loop, &[METHOD])?,
+            Some(body) => one(body, &body.encode(&files, stop)?, initialization, inner_loop, &[METHOD])?,
+        };
         let named = |reached: Reached| Reached { method: name.clone(), ..reached };
         reached.extend(calibrated.into_iter().map(named));
     }

@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
+use metalens::adaptation::Initialization;
 use metalens::cli::{BundleArgument, say};
 use metalens_models::{Bundle, Manifest, file};
-use metalens_trainer::captioner::Parameters;
 use metalens_trainer::export;
 use metalens_trainer::meta::{Algorithm, Body, Learned, MetaConfig, MetaTrained, OuterConfig, meta_train};
 
@@ -67,16 +68,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     );
     let stop = super::stop_on_ctrl_c()?;
     claim(&arguments.run, &config, &body)?;
-    let mut body = body;
     let mut trained = meta_train(&body, &config, &arguments.run, &stop)?;
-    if let Some(parameters) = trained.outer.as_ref().and_then(Learned::body) {
-        let losses = std::mem::take(&mut trained.losses);
-        body = with_body(&body, &trained, parameters, &arguments.run.join("body"))?;
-        // Everything that the old body looked at is looked at again.
-        let outer = OuterConfig { iterations: 0, body: false, ..config.outer };
-        let again = MetaConfig { outer, inner_loop: Some(trained.schedule), ..config.clone() };
-        trained = meta_train(&body, &again, &arguments.run, &stop)?;
-        trained.losses = losses;
+    let learned = with_learned_body(&body, &trained, &config, &arguments.run, &stop)?;
+    let mut body = body;
+    if let Some((new, again)) = learned {
+        (body, trained) = (new, MetaTrained { losses: trained.losses, ..again });
     }
     let rows = trained.losses.iter().enumerate().map(|(step, loss)| format!("{},{loss:.4}\n", step + 1));
     let curve = arguments.run.join("curve.csv");
@@ -94,7 +90,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut files = files_of(bundle)?;
     files.insert(file::ADAPTATION.to_owned(), trained.references);
     let slots = bundle.manifest().special.slots.count;
-    files.insert(file::HEAD.to_owned(), export::adapted_head(&body, &trained.head, slots)?);
+    files.insert(file::HEAD.to_owned(), export::adapted_head(&body, &trained.initialization.head, slots)?);
     let mut training = bundle.manifest().training.clone();
     if let Some(training) = training.as_object_mut() {
         training.insert("meta".to_owned(), serde_json::to_value(&config)?);
@@ -103,7 +99,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
     let manifest = Manifest {
         name: name.to_owned(),
-        inner_loop: Some(trained.schedule.clone()),
+        inner_loop: Some(trained.initialization.schedule.clone()),
         training,
         scores: BTreeMap::new(),
         ..bundle.manifest().clone()
@@ -118,23 +114,32 @@ fn files_of(bundle: &Bundle) -> anyhow::Result<BTreeMap<String, Vec<u8>>> {
     bundle.manifest().files.keys().map(|name| Ok((name.clone(), bundle.read(name)?))).collect()
 }
 
-/// The body of a bundle with learned parameters and head, in the folder `out`, whatever was there.
-fn with_body(
+/// Where the body learned too, a bundle with it in the folder `body` of `run`, whatever was there; everything that the old body
+/// looked at is looked at again.
+pub(super) fn with_learned_body(
     body: &Body,
     trained: &MetaTrained,
-    parameters: &Parameters,
-    out: &Path,
-) -> anyhow::Result<Body> {
+    config: &MetaConfig,
+    run: &Path,
+    stop: &AtomicBool,
+) -> anyhow::Result<Option<(Body, MetaTrained)>> {
+    let Some(parameters) = trained.outer.as_ref().and_then(Learned::body) else { return Ok(None) };
+    let out = run.join("body");
     if out.exists() {
-        std::fs::remove_dir_all(out).with_context(|| out.display().to_string())?;
+        std::fs::remove_dir_all(&out).with_context(|| out.display().to_string())?;
     }
     let bundle = body.bundle();
     let mut files = files_of(bundle)?;
     files.extend(export::adapted_body(body, parameters)?);
     let slots = bundle.manifest().special.slots.count;
-    files.insert(file::HEAD.to_owned(), export::adapted_head(body, &trained.head, slots)?);
-    export::write_files(bundle.manifest().clone(), &files, out)?;
-    Body::open(out)
+    let Initialization { head, schedule, .. } = &trained.initialization;
+    files.insert(file::HEAD.to_owned(), export::adapted_head(body, head, slots)?);
+    export::write_files(bundle.manifest().clone(), &files, &out)?;
+    let body = Body::open(&out)?;
+    let outer = OuterConfig { iterations: 0, body: false, ..config.outer };
+    let again = MetaConfig { outer, inner_loop: Some(schedule.clone()), ..config.clone() };
+    let trained = meta_train(&body, &again, run, stop)?;
+    Ok(Some((body, trained)))
 }
 
 /// A run's folder belongs to one configuration and one bundle.

@@ -28,7 +28,7 @@ pub use method::{Method, Part, Trial};
 pub use outer::{Algorithm, Learned, Lesson, Source, Support};
 pub use protocol::{Estimate, Protocol, Reached, table};
 pub use references::{references, to_file};
-pub use train::{MetaTrained, meta_train};
+pub use train::{MetaTrained, MetaTrainer, meta_train};
 
 /// How concepts are divided among meta-train, meta-validation and meta-test: few numbers are learned, many are reported.
 pub const CONCEPTS: &str = "30,20,50";
