@@ -303,6 +303,7 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
     let methods = [Method::Before, Method::Nearest, Method::Calibrated, Method::Told];
     let reached = protocol.run(&initialization, &methods, || Ok(())).unwrap();
     let figure = |name: &str| [0, 1, 2, 3].map(|method: usize| reached[method].figures[name].mean);
+    assert_eq!(reached[2].figures["refused"].mean, 0.0);
     let [before, nearest, calibrated, told] = figure("f1");
     assert_eq!(before, 0.0);
     assert!(nearest < 0.8 && calibrated > 0.9 && told > 0.9, "{nearest} {calibrated} {told}");

@@ -86,6 +86,18 @@ pub struct Losses<T> {
     pub after: T,
 }
 
+/// Losses that differ by less, as a share, are the same: where held-out pictures can tell nothing of what was learned.
+const ROUNDING: f64 = 1e-4;
+
+impl<T: Real> Losses<T> {
+    /// Whether captions are less probable after calibration, beyond what rounding makes of them.
+    #[must_use]
+    pub fn is_worse(&self) -> bool {
+        let least = self.before * real(1.0 + ROUNDING);
+        self.after > least || self.after.is_nan()
+    }
+}
+
 /// How much one picture's detections may speak against a word and for it, in nats.
 const LEAST_HINT: f64 = -2.5;
 const MOST_HINT: f64 = 6.0;

@@ -63,9 +63,6 @@ pub struct Summary {
     pub adapt_ms: f64,
 }
 
-/// Losses that differ by less, as a share, are the same: where held-out pictures can tell nothing of what was learned.
-const ROUNDING: f32 = 1e-4;
-
 impl Report {
     /// The report in a few numbers; `generation` is none where it was not kept.
     #[must_use]
@@ -103,9 +100,8 @@ impl Report {
     /// When held-out samples are captioned worse than before, and a proof was required.
     pub fn accept(&self, proof: Proof) -> Result<(), CalibrationError> {
         match (proof, self.held_out) {
-            (Proof::Required, Some(Losses { before, after }))
-                if after > before * (1.0 + ROUNDING) || after.is_nan() =>
-            {
+            (Proof::Required, Some(losses)) if losses.is_worse() => {
+                let Losses { before, after } = losses;
                 Err(CalibrationError::Worse { before, after })
             }
             _ => Ok(()),

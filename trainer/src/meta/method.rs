@@ -123,6 +123,12 @@ pub struct Trial<'a> {
 }
 
 impl Trial<'_> {
+    /// Whether a device would refuse to learn from an episode's support, since held-out pictures are captioned worse.
+    pub fn is_refused(&self, episode: &Episode) -> bool {
+        let held_out = self.initialization.held_out(&episode.support, episode.new_words.len());
+        held_out.is_some_and(|losses| losses.is_worse())
+    }
+
     /// Captions `pictures` after adapting to an episode's support.
     ///
     /// # Errors

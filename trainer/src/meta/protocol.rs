@@ -31,8 +31,9 @@ pub struct Reached {
     pub method: String,
     /// Its figures by name: `f1`, `recall`, `false` of naming, pooled over tasks, for new words; `cider` for new domains, and
     /// `distinct`, how many different captions a task's queries have, as a share; `generic`, the CIDEr of ordinary pictures as a
-    /// share of that before, by the same references, in which the concept has its new name; and `unrelated`, the same of those
-    /// ordinary pictures of which nobody says the concept.
+    /// share of that before, by the same references, in which the concept has its new name; `unrelated`, the same of those
+    /// ordinary pictures of which nobody says the concept; and `refused`, the support sets that a device would not learn from
+    /// unless forced, as a share. What is refused counts in the other figures like the rest.
     pub figures: BTreeMap<String, Estimate>,
     /// Captions of the first tasks' queries.
     #[serde(skip)]
@@ -135,7 +136,8 @@ impl Protocol<'_> {
             })
             .collect();
         let cider = score::score(&samples)?.cider;
-        Ok(Outcome { decisions, cider, kept: BTreeMap::new(), said })
+        let refused = (method == Method::Calibrated).then(|| trial.is_refused(episode));
+        Ok(Outcome { decisions, cider, kept: BTreeMap::new(), refused, said })
     }
 
     /// How much ordinary pictures keep of their CIDEr before adapting, by the names of the figures.
@@ -179,6 +181,7 @@ struct Outcome {
     decisions: Vec<(bool, bool)>,
     cider: f64,
     kept: BTreeMap<&'static str, f64>,
+    refused: Option<bool>,
     said: Vec<String>,
 }
 
@@ -209,6 +212,11 @@ fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
             figures.insert(name.to_owned(), estimate(&kept, |some| mean(some.iter().map(|x| **x))));
         }
     }
+    let refused: Vec<bool> = outcomes.iter().filter_map(|outcome| outcome.refused).collect();
+    if !refused.is_empty() {
+        let share = |some: &[&bool]| mean(some.iter().map(|&&refused| f64::from(u8::from(refused))));
+        figures.insert("refused".to_owned(), estimate(&refused, share));
+    }
     let examples = outcomes.into_iter().take(SHOWN).map(|outcome| outcome.said).collect();
     Reached { method: method.to_string(), figures, examples }
 }
@@ -231,7 +239,7 @@ fn estimate<T>(all: &[T], figure: impl Fn(&[&T]) -> f64) -> Estimate {
 /// The figures as a table, a method a line.
 #[must_use]
 pub fn table(reached: &[Reached]) -> String {
-    let names: Vec<&String> = reached.first().map(|first| first.figures.keys().collect()).unwrap_or_default();
+    let names: BTreeSet<&String> = reached.iter().flat_map(|reached| reached.figures.keys()).collect();
     let width = reached.iter().map(|reached| reached.method.len()).max().unwrap_or_default();
     let mut text = format!("{:width$}", "");
     for name in &names {
