@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor, Var};
@@ -26,6 +27,11 @@ use tempfile::TempDir;
 /// Pictures of a scene: enough for the support and the queries of a task.
 const PICTURES: u32 = 25;
 const SCENES: [(&str, usize); 4] = [("harbour", 0), ("orchard", 1), ("quarry", 2), ("meadow", 3)];
+
+fn outer(algorithm: Algorithm, iterations: usize) -> OuterConfig {
+    let (head_rate, number_rate, body_rate) = (1e-3, 1e-1, 1e-3);
+    OuterConfig { algorithm, iterations, meta_batch: 2, head_rate, number_rate, body: false, body_rate }
+}
 
 /// A bundle, the folder that its body learned from, and a corpus of places.
 struct Ground {
@@ -82,7 +88,14 @@ impl Ground {
     }
 
     fn train_with(&self, algorithm: Algorithm, iterations: usize, body: bool) -> MetaTrained {
-        let config = MetaConfig {
+        let config = self.config(OuterConfig { body, ..outer(algorithm, iterations) });
+        let run = self.path(&format!("run-{algorithm:?}-{iterations}-{body}"));
+        std::fs::create_dir(&run).unwrap();
+        meta_train(&self.body, &config, &run, &AtomicBool::new(false)).unwrap()
+    }
+
+    fn config(&self, outer: OuterConfig) -> MetaConfig {
+        MetaConfig {
             seed: 0,
             things: self.path("bundles/data"),
             unseen: Some(self.path("bundles/run/held-out.txt")),
@@ -91,25 +104,14 @@ impl Ground {
             ordinary: 20,
             detectors: DetectorConfig { epochs: 1, ..DetectorConfig::default() },
             evidence: None,
-            outer: OuterConfig {
-                algorithm,
-                iterations,
-                meta_batch: 2,
-                head_rate: 1e-3,
-                number_rate: 1e-1,
-                body,
-                body_rate: 1e-3,
-            },
+            outer,
             inner_loop: Some(metalens_models::InnerLoop {
                 alpha: vec![[0.1, 0.5], [0.0, 0.5]],
                 steps: 2,
                 tokens: Some(100),
                 ..schedule()
             }),
-        };
-        let run = self.path(&format!("run-{algorithm:?}-{iterations}-{body}"));
-        std::fs::create_dir(&run).unwrap();
-        meta_train(&self.body, &config, &run, &AtomicBool::new(false)).unwrap()
+        }
     }
 
     /// What calibration reaches on tasks of all places.
@@ -312,4 +314,52 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
     assert!(before == 1.0 && calibrated > 1.1 && nearest < 1.0, "{before} {calibrated} {nearest}");
     let [before, nearest, calibrated, _] = figure("unrelated");
     assert!(before == 1.0 && calibrated > 0.95 && nearest < 0.5, "{before} {calibrated} {nearest}");
+}
+
+/// The program that the workspace's tests were built with.
+fn trainer(arguments: &[&str]) -> String {
+    let program = Path::new(env!("CARGO_BIN_EXE_metalens-under-test")).with_file_name("metalens-trainer");
+    assert!(program.is_file(), "{}: test with --workspace, which builds it", program.display());
+    let output = Command::new(program).args(arguments).output().unwrap();
+    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{arguments:?}\n{out}\n{error}");
+    out
+}
+
+#[test]
+fn compare_has_a_line_for_each_algorithm_and_a_learned_body_makes_a_bundle() {
+    let ground = Ground::new();
+    let config = ground.path("meta.toml");
+    let text = toml::to_string(&ground.config(outer(Algorithm::Maml, 2))).unwrap();
+    std::fs::write(&config, text).unwrap();
+    let text = |name: &str| ground.path(name).to_str().unwrap().to_owned();
+    let (bundle, data, tasks) = (text("bundles/bare"), text("places"), text("tasks.json"));
+    let place = ["--data", &data, "--format", "karpathy"];
+    let kind = ["--kind", "new-domain", "--scenes", "1", "--shots", "5", "--count", "2"];
+    let all = ["--split", "test", "--shares", "0,0,1", "--out", &tasks];
+    trainer(&[&["tasks"][..], &place, &kind, &all].concat());
+
+    let given = ["--bundle", &bundle, "--config", config.to_str().unwrap()];
+    let (runs, figures) = (text("runs"), text("figures.json"));
+    let rest = ["--tasks", &tasks, "--run", &runs, "--json", &figures];
+    let said = trainer(&[&["compare"][..], &given, &place, &rest].concat());
+    let figures: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&figures).unwrap()).unwrap();
+    let methods: Vec<&str> =
+        figures[&tasks].as_array().unwrap().iter().map(|line| line["method"].as_str().unwrap()).collect();
+    for name in
+        ["before", "nearest", "none", "maml", "maml-plus-plus", "fomaml", "meta-sgd", "reptile", "anil"]
+    {
+        assert!(methods.contains(&name), "{methods:?}");
+        assert!(said.contains(&format!("\n{name} ")), "{said}");
+    }
+    // What was learned is not learned again.
+    assert_eq!(trainer(&[&["compare"][..], &given, &place, &rest].concat()), said);
+
+    let (run, out) = (text("run"), text("learned"));
+    trainer(&[&["meta-train"][..], &given, &["--run", &run, "--out", &out, "--body"]].concat());
+    let [before, after] = [&bundle, &out].map(|folder| Bundle::open(Path::new(folder)).unwrap());
+    let decoder = |bundle: &Bundle| bundle.read(metalens_models::file::DECODER).unwrap();
+    assert_ne!(decoder(&before), decoder(&after));
+    assert!(Initialization::of_bundle(&after).is_ok());
 }
