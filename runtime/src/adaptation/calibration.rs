@@ -266,7 +266,8 @@ impl<T: Real> Initialization<T> {
     }
 
     /// The losses of a picture's captions before and after a calibration that has this gate for it, and how many tokens they are
-    /// the mean of. A new word counts, at worst, as guessed among all known words.
+    /// the mean of. A new word counts, at worst, as guessed among all known words; one that is lifted is to be said somewhere
+    /// along the caption that is read.
     #[must_use]
     pub fn losses<H: Logits<T>>(
         &self,
@@ -282,6 +283,9 @@ impl<T: Real> Initialization<T> {
             let already: Vec<usize> =
                 read.targets.iter().filter_map(|target| target.checked_sub(known)).collect();
             let mut said = 0;
+            // The word of which there is evidence is to be said somewhere in this caption, not where the one before has room.
+            let lifted = gate.lifted.map(|_| gate.along(&calibrated.head.logits(&read.z.view())));
+            let gate = lifted.as_ref().unwrap_or(gate);
             let asked: Vec<Row<T>> = (read.targets.iter())
                 .map(|&target| {
                     let row = Row { gate, already: &already[..said] };

@@ -188,27 +188,42 @@ impl<T: Real> Familiarity<T> {
             };
         }
         let seen = highest(evidence.iter().copied());
-        let known = logits.ncols() - self.words.len();
         // Of words with the same evidence, the last one.
         let order = |&a: &usize, &b: &usize| {
             let pictures = self.words[a].pictures.len().cmp(&self.words[b].pictures.len());
             pictures.then(evidence[a].partial_cmp(&evidence[b]).unwrap_or(Ordering::Equal))
         };
         let first = (0..evidence.len()).filter(|&word| evidence[word] > T::zero()).max_by(order);
-        let shifts = evidence.iter().enumerate().map(|(word, &evidence)| {
-            if evidence <= T::zero() {
-                return real(UNSAID);
-            }
-            if Some(word) != first {
-                return T::zero();
-            }
-            let clearly = evidence.max(real(CLEARLY[0])).min(real(CLEARLY[1]));
-            clearly - margin(logits, known, known + word)
-        });
+        let shifts = shifts(&evidence, first, logits);
         let familiarity = place.max(sigmoid(seen));
         let share = if seen > T::zero() { T::one() } else { place };
-        Gate { familiarity, share, shifts: shifts.collect(), lifted: first, evidence, cosines }
+        Gate { familiarity, share, shifts, lifted: first, evidence, cosines }
     }
+}
+
+impl<T: Real> Gate<T> {
+    /// The gate of the same picture where the word that is lifted is to be said along another caption than that before
+    /// calibration: `logits` `[steps, words]` are the adapted head's along that one.
+    #[must_use]
+    pub fn along(&self, logits: &Array2<T>) -> Self {
+        Self { shifts: shifts(&self.evidence, self.lifted, logits), ..self.clone() }
+    }
+}
+
+/// What is added to the logits of new words along a caption, of which the one that is `lifted` is just said.
+fn shifts<T: Real>(evidence: &[T], lifted: Option<usize>, logits: &Array2<T>) -> Vec<T> {
+    let known = logits.ncols() - evidence.len();
+    let shift = |(word, &evidence): (usize, &T)| {
+        if evidence <= T::zero() {
+            return real(UNSAID);
+        }
+        if Some(word) != lifted {
+            return T::zero();
+        }
+        let clearly = evidence.max(real(CLEARLY[0])).min(real(CLEARLY[1]));
+        clearly - margin(logits, known, known + word)
+    };
+    evidence.iter().enumerate().map(shift).collect()
 }
 
 /// Directions of a support's pictures, the usual nearness to them, and alone.

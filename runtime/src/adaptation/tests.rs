@@ -224,12 +224,13 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     let logits =
         Array2::from_shape_vec((2, 6), vec![2.0, 1.0, 0.0, 1.5, 0.0, 9.0, 0.0, 4.0, 1.0, 0.0, 3.0, 9.0])
             .unwrap();
-    let shifts = |pictures: [usize; 2], again: [f64; 2]| {
+    let gate = |pictures: [usize; 2], again: [f64; 2]| {
         let words = vec![word([1.0, 0.0], pictures[0]), word([0.6, 0.8], pictures[1]), word([0.0, 1.0], 9)];
         let support = Array2::from_shape_vec((1, 2), again.to_vec()).unwrap();
         let familiarity = Familiarity { support, usual: [0.0, 1.0], apart: 0.0, words };
-        familiarity.gate(&references, &settings, &picture, &logits).shifts
+        familiarity.gate(&references, &settings, &picture, &logits)
     };
+    let shifts = |pictures, again| gate(pictures, again).shifts;
     let close = |found: Vec<f64>, expected: [f64; 3]| {
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
     };
@@ -239,6 +240,9 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     close(shifts([2, 2], [0.0, 1.0]), [0.5 + 0.5, 0.0, -50.0]);
     // The support's own picture again: all of its words are there, the third one's most.
     close(shifts([2, 2], [1.0, 0.0]), [0.0, 0.0, -7.0 + 1.0]);
+    // Along another caption the second word leads by 3 already, and is to lead by its evidence.
+    let other = Array2::from_shape_vec((1, 6), vec![0.0, 1.0, 0.0, 9.0, 4.0, 9.0]).unwrap();
+    close(gate([1, 2], [0.0, 1.0]).along(&other).shifts, [0.0, -3.0 + 0.1, -50.0]);
 }
 
 #[test]
@@ -350,8 +354,8 @@ fn a_new_word_that_was_read_already_is_not_expected_again() {
     let caption = shown(vec![2, WORDS, 3, 0]);
     let calibrated = initialization.calibrate(std::slice::from_ref(&caption), 1);
     // As sure of the word as can be: it would be said at every step.
-    let gate =
-        Gate { share: 1.0, shifts: vec![30.0], ..initialization.gate(&calibrated, &caption.observation) };
+    let gate = initialization.gate(&calibrated, &caption.observation);
+    let gate = Gate { share: 1.0, shifts: vec![30.0], lifted: None, ..gate };
     let (losses, tokens) = initialization.losses(&calibrated, &gate, &caption);
 
     let never: [usize; 0] = [];
