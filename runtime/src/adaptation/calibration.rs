@@ -11,7 +11,7 @@ use super::familiarity::{Familiarity, Gate};
 use super::head::{Head, Tokens};
 use super::inner_loop::{Adapted, adapt};
 use super::memory::Memory;
-use super::predictor::{Logits, Predictor, Row};
+use super::predictor::{Logits, NEGLIGIBLE, Predictor, Row};
 use super::real::{Real, real};
 use super::references::{Observation, References};
 use super::rows::{mixtures, with_rows};
@@ -242,14 +242,17 @@ impl<T: Real> Initialization<T> {
         z: &ArrayView2<T>,
         asked: &[Row<T>],
     ) -> Array2<T> {
-        let predictor = Predictor {
+        self.predictor(calibrated).probabilities(z, asked)
+    }
+
+    fn predictor<'a, H>(&'a self, calibrated: &'a Calibrated<T, H>) -> Predictor<'a, T, H> {
+        Predictor {
             initial: &self.head,
             adapted: &calibrated.head,
             memory: &calibrated.memory,
             blend: self.blend(calibrated),
             new_words: calibrated.new_words,
-        };
-        predictor.probabilities(z, asked)
+        }
     }
 
     /// What the support's captions agree on; none where it is no place of its own, or the bundle does not ask for it.
@@ -279,30 +282,49 @@ impl<T: Real> Initialization<T> {
         let guess = real::<T>(known as f64).recip();
         let (mut before, mut after, mut tokens) = (T::zero(), T::zero(), 0);
         for read in &shown.captions {
-            // As when captions are made, a new word that was read already is hardly said again.
-            let already: Vec<usize> =
-                read.targets.iter().filter_map(|target| target.checked_sub(known)).collect();
-            let mut said = 0;
-            // The word of which there is evidence is to be said somewhere in this caption, not where the one before has room.
-            let lifted = gate.lifted.map(|_| gate.along(&calibrated.head.logits(&read.z.view())));
-            let gate = lifted.as_ref().unwrap_or(gate);
-            let asked: Vec<Row<T>> = (read.targets.iter())
-                .map(|&target| {
-                    let row = Row { gate, already: &already[..said] };
-                    said += usize::from(target >= known);
-                    row
-                })
-                .collect();
-            let adapted = self.probabilities(calibrated, &read.z.view(), &asked);
+            let learned = self.learned(calibrated, gate, read);
             for (n, &target) in read.targets.iter().enumerate() {
-                let floor = if target < known { T::min_positive_value() } else { guess };
+                let is_new = target >= known;
+                let initial = if is_new { T::zero() } else { (-read.before[n]).exp() };
+                let mut p = (T::one() - gate.share) * initial;
+                if let Some(learned) = &learned {
+                    p += gate.share * learned[[n, target]];
+                }
                 before += read.before[n];
-                after = after - adapted[[n, target]].max(floor).ln();
+                after = after - p.max(if is_new { guess } else { T::min_positive_value() }).ln();
                 tokens += 1;
             }
         }
         let count = real::<T>(tokens.max(1) as f64);
         (Losses { before: before / count, after: after / count }, tokens)
+    }
+
+    /// What a picture's calibration would say `[words + 1, words]` after each word of a caption that is read, without its share;
+    /// none where that share is negligible. As when captions are made, a new word that was read already is hardly said again.
+    fn learned<H: Logits<T>>(
+        &self,
+        calibrated: &Calibrated<T, H>,
+        gate: &Gate<T>,
+        read: &Read<T>,
+    ) -> Option<Array2<T>> {
+        if gate.share <= real(NEGLIGIBLE) {
+            return None;
+        }
+        let known = self.head.words();
+        let logits = calibrated.head.logits(&read.z.view());
+        // The word of which there is evidence is to be said somewhere in this caption, not where the one before has room.
+        let lifted = gate.lifted.map(|_| gate.along(&logits));
+        let gate = lifted.as_ref().unwrap_or(gate);
+        let new_words: Vec<usize> =
+            read.targets.iter().filter_map(|target| target.checked_sub(known)).collect();
+        let mut said = 0;
+        let row = |&target: &usize| {
+            let row = Row { gate, already: &new_words[..said] };
+            said += usize::from(target >= known);
+            row
+        };
+        let asked: Vec<Row<T>> = read.targets.iter().map(row).collect();
+        Some(self.predictor(calibrated).learned(logits, &read.z.view(), &asked))
     }
 
     /// Mean losses of pictures that were held out, each from a calibration on the others: one at a time, or in ten groups

@@ -44,7 +44,7 @@ pub struct Row<'a, T> {
 }
 
 /// Shares below this are not worth computing a head for.
-const NEGLIGIBLE: f64 = 1e-4;
+pub(super) const NEGLIGIBLE: f64 = 1e-4;
 /// What a new word loses that stands in the caption already, where it is shifted at all.
 const ONCE: f64 = 20.0;
 
@@ -83,21 +83,20 @@ impl<T: Real, H: Logits<T>> Predictor<'_, T, H> {
             z,
             |row| asked[row].gate.share > negligible,
             |rows, z| {
-                let learned = self.learned(z, rows, asked);
-                for (p, &row) in learned.rows().into_iter().zip(rows) {
-                    total.row_mut(row).scaled_add(asked[row].gate.share, &p);
+                let some: Vec<Row<T>> = rows.iter().map(|&row| asked[row]).collect();
+                let learned = self.learned(self.adapted.logits(z), z, &some);
+                for ((p, &row), Row { gate, .. }) in learned.rows().into_iter().zip(rows).zip(some) {
+                    total.row_mut(row).scaled_add(gate.share, &p);
                 }
             },
         );
         total
     }
 
-    /// The blend's first term.
-    fn learned(&self, z: &ArrayView2<T>, rows: &[usize], asked: &[Row<T>]) -> Array2<T> {
+    /// What was learned `[rows, words]`, without its share, from the adapted head's `logits` of z.
+    pub fn learned(&self, mut logits: Array2<T>, z: &ArrayView2<T>, asked: &[Row<T>]) -> Array2<T> {
         let known = self.initial.words();
-        let mut logits = self.adapted.logits(z);
-        for (mut logits, &row) in logits.rows_mut().into_iter().zip(rows) {
-            let Row { gate, already } = asked[row];
+        for (mut logits, Row { gate, already }) in logits.rows_mut().into_iter().zip(asked) {
             for (word, &shift) in gate.shifts.iter().enumerate() {
                 let once = if already.contains(&word) { real(ONCE) } else { T::zero() };
                 logits[known + word] += shift - once;
@@ -106,7 +105,7 @@ impl<T: Real, H: Logits<T>> Predictor<'_, T, H> {
         let mut p = softmaxes(logits);
         if self.blend.share > 0.0 {
             let share = real::<T>(self.blend.share);
-            let cosines: Vec<_> = rows.iter().map(|&row| asked[row].gate.cosines.view()).collect();
+            let cosines: Vec<_> = asked.iter().map(|row| row.gate.cosines.view()).collect();
             let recalled = self.memory.recall(z, &cosines, self.blend);
             p.mapv_inplace(|p| p * (T::one() - share));
             for (mut p, recalled) in p.rows_mut().into_iter().zip(recalled.rows()) {
