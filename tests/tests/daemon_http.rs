@@ -1,7 +1,8 @@
 //! The daemon's page and API under clients that are slow, many, or unknown.
 #![allow(clippy::unwrap_used)]
 
-use std::io::BufRead;
+use std::io::{BufRead, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -106,4 +107,26 @@ fn the_token_is_its_owners_to_read_and_is_told_once() {
     assert_eq!(daemon.token().unwrap(), token);
     assert_eq!(daemon.ask("POST", "/api/token", "").unwrap().status, 204);
     assert_eq!(told(&daemon), 0);
+}
+
+#[test]
+fn who_does_not_say_what_it_wants_makes_room_and_who_listens_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(Path::new(PROGRAM), &noise(folder.path()), 4.0, "").unwrap();
+    let mut listener = open(&daemon.address, "GET", "/api/captions", &[], b"").unwrap();
+    assert_eq!(head(&mut listener).unwrap().0, 200);
+    let mut slow = TcpStream::connect(&daemon.address).unwrap();
+    slow.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    slow.write_all(b"GET /healthz HTTP/1.1\r\nHost: camera\r\n").unwrap();
+    // The end of the connection, and nothing before it but, maybe, an answer that says why.
+    let mut answer = String::new();
+    slow.read_to_string(&mut answer).unwrap();
+    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 408"), "{answer}");
+    for _ in 0..3 {
+        let mut heard = String::new();
+        while !heard.starts_with("data: {") {
+            heard.clear();
+            assert!(listener.read_line(&mut heard).unwrap() > 0, "the listener was sent away");
+        }
+    }
 }

@@ -2,18 +2,21 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context as Task, Poll};
 use std::time::Duration;
 
 use anyhow::Context;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::sync::Semaphore;
 
 /// Connections at a time; further ones wait. Each costs some kilobytes.
 const MOST: usize = 512;
+
+/// How long a client may take to say what it wants; who takes longer, or says nothing, makes room.
+const HEAD_WITHIN: Duration = Duration::from_secs(10);
 
 /// How long nothing is accepted after an error, such as too many open files.
 const REST: Duration = Duration::from_millis(100);
@@ -38,66 +41,28 @@ impl Listener {
         self.0.local_addr()
     }
 
-    /// For the thread with the event loop.
-    pub(super) fn into_async(self) -> io::Result<Limited> {
-        Ok(Limited {
-            inner: tokio::net::TcpListener::from_std(self.0)?,
-            room: Arc::new(Semaphore::new(MOST)),
-        })
-    }
-}
-
-/// Accepts connections while there is room.
-pub(super) struct Limited {
-    inner: tokio::net::TcpListener,
-    room: Arc<Semaphore>,
-}
-
-impl axum::serve::Listener for Limited {
-    type Io = Connection;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Connection, SocketAddr) {
-        let room = self.room.clone().acquire_owned().await.expect("the semaphore is never closed");
+    /// Serves until the process ends, on the thread with the event loop.
+    ///
+    /// # Errors
+    /// When that thread cannot listen.
+    pub(super) async fn serve(self, router: Router) -> io::Result<()> {
+        let listener = tokio::net::TcpListener::from_std(self.0)?;
+        let room = Arc::new(Semaphore::new(MOST));
+        let mut connection = http1::Builder::new();
+        connection.timer(TokioTimer::new()).header_read_timeout(HEAD_WITHIN);
         loop {
-            match self.inner.accept().await {
-                Ok((stream, address)) => return (Connection { stream, _room: room }, address),
-                Err(_) => tokio::time::sleep(REST).await,
-            }
+            let room = room.clone().acquire_owned().await.expect("the semaphore is never closed");
+            let Ok((stream, _)) = listener.accept().await else {
+                tokio::time::sleep(REST).await;
+                continue;
+            };
+            let service = TowerToHyperService::new(router.clone());
+            let served = connection.serve_connection(TokioIo::new(stream), service);
+            tokio::spawn(async move {
+                // A client that is gone or talks nonsense is no concern of the daemon's.
+                let _ = served.await;
+                drop(room);
+            });
         }
-    }
-
-    fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.inner.local_addr()
-    }
-}
-
-/// A connection, with its room.
-pub(super) struct Connection {
-    stream: TcpStream,
-    _room: OwnedSemaphorePermit,
-}
-
-impl AsyncRead for Connection {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        task: &mut Task<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(task, buffer)
-    }
-}
-
-impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, task: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(task, bytes)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(task)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(task)
     }
 }

@@ -63,11 +63,7 @@ impl Server {
 
     /// Serves until the process ends.
     pub async fn serve(self) {
-        let serving = match self.listener.into_async() {
-            Ok(listener) => axum::serve(listener, self.router).await,
-            Err(error) => Err(error),
-        };
-        if let Err(error) = serving {
+        if let Err(error) = self.listener.serve(self.router).await {
             tracing::error!("the page is gone: {error}");
         }
     }
