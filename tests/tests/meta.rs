@@ -18,7 +18,7 @@ use metalens_trainer::export;
 use metalens_trainer::features::{self, PrepareOptions};
 use metalens_trainer::meta::{
     self, Algorithm, Body, DetectorConfig, Gallery, Learned, MetaConfig, MetaTrained, Method, OuterConfig,
-    Protocol, Reached, known_words, meta_train,
+    Protocol, Reached, known_words, meta_train, table_by_concept,
 };
 use metalens_trainer::tasks::{Kind, MetaSplit, Partition, Pool, Sampler, Task, TaskOptions, TaskPicture};
 use ndarray::{Array1, Array2, Axis, concatenate};
@@ -306,6 +306,8 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
     let reached = protocol.run(&initialization, &methods, || Ok(())).unwrap();
     let figure = |name: &str| [0, 1, 2, 3].map(|method: usize| reached[method].figures[name].mean);
     assert_eq!(reached[2].figures["refused"].mean, 0.0);
+    let table = table_by_concept(&reached[2]);
+    assert!(table.starts_with("blue  F1 1.000  recall 1.000  false 0.000\n"), "{table}");
     let [before, nearest, calibrated, told] = figure("f1");
     assert_eq!(before, 0.0);
     assert!(nearest < 0.8 && calibrated > 0.9 && told > 0.9, "{nearest} {calibrated} {told}");

@@ -9,7 +9,7 @@ use metalens::adaptation::Initialization;
 use metalens::cli::say;
 use metalens_models::MemoryBlend;
 use metalens_trainer::corpus::{self, Corpus, Format, Picture, Split};
-use metalens_trainer::meta::{Body, Gallery, Method, Part, Protocol, table};
+use metalens_trainer::meta::{Body, Gallery, Method, Part, Protocol, table, table_by_concept};
 use metalens_trainer::parallel::bar_style;
 use metalens_trainer::sheet::protocol_sheet;
 use metalens_trainer::tasks::{Pool, TaskFile, TaskPicture};
@@ -156,6 +156,13 @@ pub fn run(
     bar.finish_and_clear();
     say(format_args!("{} tasks of {}", resolved.len(), file.display()))?;
     say(table(&reached))?;
+    let calibrated = Method::Calibrated.to_string();
+    if let Some(calibrated) = reached.iter().find(|reached| reached.method == calibrated) {
+        let table = table_by_concept(calibrated);
+        if !table.is_empty() {
+            say(format_args!("\n{}, by concept\n{}", calibrated.method, table.trim_end()))?;
+        }
+    }
     if let Some(path) = json {
         let text = serde_json::to_string_pretty(&reached)?;
         std::fs::write(path, text).with_context(|| path.display().to_string())?;

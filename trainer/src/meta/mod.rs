@@ -26,7 +26,7 @@ pub use gallery::{Gallery, most_probable, shown};
 pub use head::{Head, Order, StepSizes, Tokens};
 pub use method::{Method, Part, Trial};
 pub use outer::{Algorithm, Learned, Lesson, Source, Support};
-pub use protocol::{Estimate, Protocol, Reached, table};
+pub use protocol::{Estimate, Protocol, Reached, table, table_by_concept};
 pub use references::{references, to_file};
 pub use train::{MetaTrained, MetaTrainer, meta_train};
 

@@ -35,6 +35,9 @@ pub struct Reached {
     /// ordinary pictures of which nobody says the concept; and `refused`, the support sets that a device would not learn from
     /// unless forced, as a share. What is refused counts in the other figures like the rest.
     pub figures: BTreeMap<String, Estimate>,
+    /// Naming of each new word's concept, pooled over its tasks.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub by_concept: BTreeMap<String, Separation>,
     /// Captions of the first tasks' queries.
     #[serde(skip)]
     pub examples: Vec<Vec<String>>,
@@ -107,7 +110,8 @@ impl Protocol<'_> {
                 progress()?;
             }
         }
-        Ok(methods.iter().zip(results).map(|(method, outcomes)| reached(*method, outcomes)).collect())
+        let all = methods.iter().zip(results);
+        Ok(all.map(|(method, outcomes)| reached(*method, self.tasks, outcomes)).collect())
     }
 
     fn try_one(
@@ -185,7 +189,7 @@ struct Outcome {
     said: Vec<String>,
 }
 
-fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
+fn reached(method: Method, tasks: &[Task], outcomes: Vec<Outcome>) -> Reached {
     let mut figures = BTreeMap::new();
     figures.insert("cider".to_owned(), estimate(&outcomes, |some| mean(some.iter().map(|o| o.cider))));
     if outcomes.iter().all(|outcome| outcome.decisions.is_empty()) {
@@ -217,8 +221,29 @@ fn reached(method: Method, outcomes: Vec<Outcome>) -> Reached {
         let share = |some: &[&bool]| mean(some.iter().map(|&&refused| f64::from(u8::from(refused))));
         figures.insert("refused".to_owned(), estimate(&refused, share));
     }
+    let by_concept = by_concept(tasks, &outcomes);
     let examples = outcomes.into_iter().take(SHOWN).map(|outcome| outcome.said).collect();
-    Reached { method: method.to_string(), figures, examples }
+    Reached { method: method.to_string(), figures, by_concept, examples }
+}
+
+fn by_concept(tasks: &[Task], outcomes: &[Outcome]) -> BTreeMap<String, Separation> {
+    let mut decisions: BTreeMap<String, Vec<(bool, bool)>> = BTreeMap::new();
+    for (task, outcome) in tasks.iter().zip(outcomes) {
+        if let Subject::NewWord { concept, .. } = &task.subject {
+            decisions.entry(concept.clone()).or_default().extend(&outcome.decisions);
+        }
+    }
+    decisions.into_iter().map(|(concept, decisions)| (concept, Separation::of(&decisions))).collect()
+}
+
+/// The naming of each concept as a table, a concept a line; empty where no word was taught.
+#[must_use]
+pub fn table_by_concept(reached: &Reached) -> String {
+    let width = reached.by_concept.keys().map(String::len).max().unwrap_or_default();
+    let line = |(concept, Separation { recall, false_share, f1 }): (&String, &Separation)| {
+        format!("{concept:width$}  F1 {f1:.3}  recall {recall:.3}  false {false_share:.3}\n")
+    };
+    reached.by_concept.iter().map(line).collect()
 }
 
 fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {

@@ -117,6 +117,7 @@ mod tests {
         let reached = |method: Method, f1: f64, said: &str| Reached {
             method: method.to_string(),
             figures: BTreeMap::from([("f1".to_owned(), Estimate { mean: f1, interval: [0.1, 0.9] })]),
+            by_concept: BTreeMap::new(),
             examples: vec![vec![said.to_owned()]],
         };
         let all = [
