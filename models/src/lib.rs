@@ -7,6 +7,7 @@
 //! decoder.onnx     word i64[B], state f32[B, state], tokens, keys -> next_state f32[B, state], z f32[B, feature], attention f32[B, 49]
 //! head.onnx        z f32[N, feature] -> logits f32[N, vocabulary]
 //! vocabulary.txt   one word a line; the line number, from 0, is the id; the last ones are slots
+//! adaptation.safetensors  ordinary pictures to compare with, and detectors of words; a bundle that adapts has it
 //! golden.jpg       a picture whose caption the manifest tells, for the device's self-test
 //! manifest.json    everything else: see [`Manifest`]
 //! MODEL_CARD.md    for people

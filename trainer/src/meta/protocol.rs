@@ -101,10 +101,13 @@ impl Protocol<'_> {
         let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
         for (place, task) in self.tasks.iter().enumerate() {
             let episode = episode(self.body, self.gallery, initialization, task, self.pool, &known)?;
+            let before = (place < self.ordinary_tasks)
+                .then(|| self.score_ordinary(&trial, Method::Before, task, &episode))
+                .transpose()?;
             for (method, results) in methods.iter().zip(&mut results) {
                 let mut outcome = self.try_one(&trial, *method, task, &episode)?;
-                if place < self.ordinary_tasks {
-                    outcome.kept = self.kept(&trial, *method, task, &episode)?;
+                if let Some(before) = &before {
+                    outcome.kept = kept(before, &self.score_ordinary(&trial, *method, task, &episode)?);
                 }
                 results.push(outcome);
                 progress()?;
@@ -144,8 +147,9 @@ impl Protocol<'_> {
         Ok(Outcome { decisions, cider, kept: BTreeMap::new(), refused, said })
     }
 
-    /// How much ordinary pictures keep of their CIDEr before adapting, by the names of the figures.
-    fn kept(
+    /// The CIDEr of ordinary pictures by the names of the figures, by references in which the concept has its new name; none
+    /// where no picture counts.
+    fn score_ordinary(
         &self,
         trial: &Trial,
         method: Method,
@@ -153,32 +157,35 @@ impl Protocol<'_> {
         episode: &Episode,
     ) -> anyhow::Result<BTreeMap<&'static str, f64>> {
         let places: Vec<usize> = self.ordinary.iter().map(|(place, _)| *place).collect();
-        let [before, after] = [Method::Before, method].map(|method| trial.say(method, episode, &places));
-        let (before, after) = (before?, after?);
-        let mut kept = BTreeMap::new();
-        let mut keep = |name, counts: &dyn Fn(&[String]) -> bool| -> anyhow::Result<()> {
-            let cider = |said: &[String]| -> anyhow::Result<Option<f64>> {
-                let some = said.iter().zip(self.ordinary).filter(|(_, (_, captions))| counts(captions));
-                let sample = |(hypothesis, (_, captions)): (&String, &(usize, Vec<String>))| Sample {
-                    hypothesis: hypothesis.clone(),
-                    references: captions.iter().map(|text| task.subject.rename(text)).collect(),
-                };
-                let samples: Vec<Sample> = some.map(sample).collect();
-                Ok(if samples.is_empty() { None } else { Some(score::score(&samples)?.cider) })
+        let said = trial.say(method, episode, &places)?;
+        let mut figures = BTreeMap::new();
+        let mut figure = |name, counts: &dyn Fn(&[String]) -> bool| -> anyhow::Result<()> {
+            let some = said.iter().zip(self.ordinary).filter(|(_, (_, captions))| counts(captions));
+            let sample = |(hypothesis, (_, captions)): (&String, &(usize, Vec<String>))| Sample {
+                hypothesis: hypothesis.clone(),
+                references: captions.iter().map(|text| task.subject.rename(text)).collect(),
             };
-            if let (Some(before), Some(after)) = (cider(&before)?, cider(&after)?)
-                && before > 0.0
-            {
-                kept.insert(name, after / before);
+            let samples: Vec<Sample> = some.map(sample).collect();
+            if !samples.is_empty() {
+                figures.insert(name, score::score(&samples)?.cider);
             }
             Ok(())
         };
-        keep(GENERIC, &|_| true)?;
+        figure(GENERIC, &|_| true)?;
         if let Subject::NewWord { .. } = task.subject {
-            keep(UNRELATED, &|captions| !captions.iter().any(|text| task.subject.is_said_in(text)))?;
+            figure(UNRELATED, &|captions| !captions.iter().any(|text| task.subject.is_said_in(text)))?;
         }
-        Ok(kept)
+        Ok(figures)
     }
+}
+
+/// What is kept of each figure, as a share of it; none of what was nothing.
+fn kept(
+    before: &BTreeMap<&'static str, f64>,
+    after: &BTreeMap<&'static str, f64>,
+) -> BTreeMap<&'static str, f64> {
+    let shares = before.iter().filter(|(_, before)| **before > 0.0);
+    shares.filter_map(|(name, before)| Some((*name, after.get(name)? / before))).collect()
 }
 
 struct Outcome {

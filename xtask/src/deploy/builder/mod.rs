@@ -15,8 +15,8 @@ use crate::run::{cargo, run, target};
 
 /// What a device needs beside what a newcomer builds.
 pub const FEATURES: &str = "v4l2,rppal,gpiochip";
-/// The C library of the oldest system that is served, JetPack 5's is 2.31.
-const OLDEST_GLIBC: &str = "2.28";
+/// The C library of the oldest system that is served, JetPack 4.
+const OLDEST_GLIBC: &str = "2.27";
 
 /// Builds the program for a target, and returns where it lies.
 ///
