@@ -302,19 +302,21 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
         ordinary_tasks: 1,
         inner_loop: None,
     };
-    let methods = [Method::Before, Method::Nearest, Method::Calibrated, Method::Told];
+    let methods = [Method::Before, Method::Nearest, Method::Calibrated, Method::Told, Method::OwnNames];
     let reached = protocol.run(&initialization, &methods, || Ok(())).unwrap();
-    let figure = |name: &str| [0, 1, 2, 3].map(|method: usize| reached[method].figures[name].mean);
+    let figure = |name: &str| [0, 1, 2, 3, 4].map(|method: usize| reached[method].figures[name].mean);
     assert_eq!(reached[2].figures["refused"].mean, 0.0);
     let table = table_by_concept(&reached[2]);
     assert!(table.starts_with("blue  F1 1.000  recall 1.000  false 0.000\n"), "{table}");
-    let [before, nearest, calibrated, told] = figure("f1");
+    let [before, nearest, calibrated, told, own] = figure("f1");
     assert_eq!(before, 0.0);
     assert!(nearest < 0.8 && calibrated > 0.9 && told > 0.9, "{nearest} {calibrated} {told}");
+    // Before calibration it knows the concept well, by the name that it has for it.
+    assert!(own > 0.9, "{own}");
     // By the same references, a blue picture's caption is better for the new name, and the others' are as they were.
-    let [before, nearest, calibrated, _] = figure("generic");
+    let [before, nearest, calibrated, ..] = figure("generic");
     assert!(before == 1.0 && calibrated > 1.1 && nearest < 1.0, "{before} {calibrated} {nearest}");
-    let [before, nearest, calibrated, _] = figure("unrelated");
+    let [before, nearest, calibrated, ..] = figure("unrelated");
     assert!(before == 1.0 && calibrated > 0.95 && nearest < 0.5, "{before} {calibrated} {nearest}");
 }
 

@@ -133,6 +133,9 @@ impl RawConfig {
             check
                 .problem("state", "missing; give the folder of what must survive, such as state = \"state\"");
         }
+        if self.state.as_ref().is_some_and(|state| state.as_os_str().is_empty()) {
+            check.problem("state", "empty; give the folder of what must survive, such as state = \"state\"");
+        }
         let threads = self.threads.unwrap_or(profile.threads);
         if !(1..=64).contains(&threads) {
             check.problem("threads", format!("{threads} threads; give 1 to 64"));

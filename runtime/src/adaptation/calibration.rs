@@ -2,6 +2,8 @@
 //!
 //! It always starts from the initialization, and does not depend on the order of the samples: they are sorted first.
 
+use std::collections::BTreeSet;
+
 use metalens_models::{InnerLoop, MemoryBlend};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
@@ -14,7 +16,8 @@ use super::memory::Memory;
 use super::predictor::{Logits, NEGLIGIBLE, Predictor, Row};
 use super::real::{Real, real};
 use super::references::{Observation, References};
-use super::rows::{mixtures, with_rows};
+use super::rows::{DOUBT, doubt, mixtures, with_rows};
+use super::usage::{Usage, usages};
 
 /// Where calibration starts: what a bundle carries for it.
 #[derive(Clone, Debug)]
@@ -62,6 +65,18 @@ impl<T: Real> Read<T> {
         let before = targets.iter().enumerate().map(loss).collect();
         Self { z, targets, before }
     }
+
+    /// The losses of words before calibration, of those of the `known` ones among the first `count`.
+    fn losses(&self, known: usize, count: usize) -> impl Iterator<Item = T> {
+        let first = self.targets.iter().zip(&self.before).take(count);
+        first.filter(move |(target, _)| **target < known).map(|(_, &loss)| loss)
+    }
+
+    /// How little each position says of what could stand there; see `rows`.
+    fn doubts(&self, known: usize) -> impl Iterator<Item = T> {
+        let whole = mean(self.losses(known, self.targets.len()));
+        (0..self.targets.len()).map(move |n| doubt(whole.max(mean(self.losses(known, n)))))
+    }
 }
 
 /// What calibration makes of a support set.
@@ -101,6 +116,10 @@ impl<T: Real> Losses<T> {
 /// How much one picture's detections may speak against a word and for it, in nats.
 const LEAST_HINT: f64 = -2.5;
 const MOST_HINT: f64 = 6.0;
+/// A word that is said of more ordinary pictures is no name for a thing.
+const USUAL: f64 = 0.5;
+/// Captions that have fewer known words between them, such as "this is a" and a new one, tell nothing of a place.
+const FEWEST_WORDS: usize = 8;
 /// Beyond so many pictures, several are held out at a time.
 const MOST_FOLDS: usize = 10;
 
@@ -116,13 +135,15 @@ impl<T: Real> Initialization<T> {
     fn fit(&self, support: &[&Shown<T>], new_words: usize) -> Calibrated<T, Adapted<T>> {
         let known = self.head.words();
         let tokens = self.tokens(support);
-        let shown: Vec<Vec<usize>> = (0..new_words)
-            .map(|word| {
-                let says =
-                    |shown: &Shown<T>| shown.captions.iter().any(|c| c.targets.contains(&(known + word)));
-                (0..support.len()).filter(|&picture| says(support[picture])).collect()
+        let pictures: Vec<usize> = support
+            .iter()
+            .enumerate()
+            .flat_map(|(picture, shown)| {
+                shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture))
             })
             .collect();
+        let memory = Memory::new(&tokens.z, tokens.targets.clone(), pictures);
+        let usages = usages(memory.captions(self.end), known, new_words, support.len());
         let observations: Vec<&Observation<T>> = support.iter().map(|shown| &shown.observation).collect();
         let familiarity = Familiarity::new(
             &self.references,
@@ -130,29 +151,23 @@ impl<T: Real> Initialization<T> {
             &observations,
             surprise(support, known),
         );
-        // The detectors know ordinary things.
-        let hints = if familiarity.is_place() {
-            Array2::zeros((new_words, known))
+        // The detectors know ordinary things, and of a place every caption is a surprise.
+        let (hints, doubts) = if familiarity.is_place() {
+            (Array2::zeros((new_words, known)), vec![real(DOUBT); tokens.targets.len()])
         } else {
-            self.hints(support, &shown)
+            let reads = support.iter().flat_map(|shown| &shown.captions);
+            (self.hints(support, &usages), reads.flat_map(|read| read.doubts(known)).collect())
         };
-        let mixtures = mixtures(&self.head, &tokens.z.view(), &tokens.targets, &hints, self.end);
+        let mixtures = mixtures(&self.head, &tokens.z.view(), &tokens.targets, &doubts, &hints, self.end);
         let mut start = with_rows(&self.head, &mixtures, self.schedule.new_words.offset);
-        for (word, shown) in shown.iter().enumerate() {
-            if shown.is_empty() {
+        for (word, usage) in usages.iter().enumerate() {
+            if usage.pictures.is_empty() {
                 start.bias_2[known + word] = real(BARRED);
             }
         }
-        let familiarity = familiarity.with_words(&self.references, &mixtures, &shown);
-        let pictures = support
-            .iter()
-            .enumerate()
-            .flat_map(|(picture, shown)| {
-                shown.captions.iter().flat_map(move |c| c.targets.iter().map(move |_| picture))
-            })
-            .collect();
+        let familiarity = familiarity.with_words(&self.references, &mixtures, usages);
         Calibrated {
-            memory: Memory::new(&tokens.z, tokens.targets.clone(), pictures),
+            memory,
             head: adapt(start, &tokens, &self.schedule_for(&familiarity)),
             familiarity,
             new_words,
@@ -185,13 +200,16 @@ impl<T: Real> Initialization<T> {
     }
 
     /// What else is known of the new words `[new words, words]`, in nats, beside the decoder's own guesses: what the detectors
-    /// see in their pictures, and that a word that stands elsewhere in the same caption is hardly the same.
-    fn hints(&self, support: &[&Shown<T>], shown: &[Vec<usize>]) -> Array2<T> {
+    /// see in their pictures, that a word that stands elsewhere in the same caption is hardly the same, and that nothing is named by
+    /// a word that most captions hold.
+    fn hints(&self, support: &[&Shown<T>], usages: &[Usage]) -> Array2<T> {
         let known = self.head.words();
-        let mut hints = Array2::zeros((shown.len(), known));
-        for (word, pictures) in shown.iter().enumerate() {
+        let mut hints = Array2::zeros((usages.len(), known));
+        for (word, usage) in usages.iter().enumerate() {
             let mut row = hints.row_mut(word);
-            for &picture in pictures {
+            let usual = self.references.said().iter().map(|&share| share > real(USUAL));
+            row.iter_mut().zip(usual).filter(|(_, usual)| *usual).for_each(|(hint, _)| *hint = real(BARRED));
+            for &picture in &usage.pictures {
                 let seen = self.references.hints(&support[picture].observation.detections);
                 let says = |c: &&Read<T>| c.targets.contains(&(known + word));
                 for caption in support[picture].captions.iter().filter(says) {
@@ -367,15 +385,19 @@ impl<T: Real> Calibrated<T, Adapted<T>> {
     }
 }
 
-/// The mean loss of the known words of a support set's captions before calibration; 0 where there is none.
+/// The mean loss of the known words of a support set's captions before calibration; 0 where there are too few of them.
 fn surprise<T: Real>(support: &[&Shown<T>], known: usize) -> T {
-    let reads = support.iter().flat_map(|shown| &shown.captions);
-    let losses = reads.flat_map(|read| read.targets.iter().zip(&read.before));
-    let (mut sum, mut count) = (T::zero(), 0);
-    for (_, &loss) in losses.filter(|(target, _)| **target < known) {
-        sum += loss;
-        count += 1;
+    let reads = || support.iter().flat_map(|shown| &shown.captions);
+    let words: BTreeSet<usize> = reads().flat_map(|read| read.targets.iter().copied()).collect();
+    if words.range(..known).count() < FEWEST_WORDS {
+        return T::zero();
     }
+    mean(reads().flat_map(|read| read.losses(known, read.targets.len())))
+}
+
+/// 0 of nothing.
+fn mean<T: Real>(values: impl Iterator<Item = T>) -> T {
+    let (sum, count) = values.fold((T::zero(), 0), |(sum, count), value| (sum + value, count + 1));
     sum / real(f64::from(count.max(1)))
 }
 

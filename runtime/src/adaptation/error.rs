@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum CalibrationError {
     /// The captions' file cannot be read.
-    #[error("{path}: {source}; --support takes a folder with a captions.tsv, or that file", path = path.display())]
+    #[error("{path}: {reason}; --support takes a folder with a captions.tsv, or that file", path = path.display())]
     Support {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// The captions' file is not UTF-8.
     #[error("{path}: not UTF-8; save it as UTF-8 text", path = .0.display())]

@@ -23,12 +23,12 @@
 //! detected = sum_d m_d (l_d(q) - logit(mean_r sigmoid(l_d(r))))        do the detectors see it?
 //! alike    = (cos(q, s) - mean_r cos(r, s)) / std_r cos(r, s)          s: mean of w's support pictures
 //! c        = max_v m_v                                                 is w a name for one known word?
-//! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1]
+//! evidence = c known . [said detected alike 1] + (1 - c) unknown . [said detected alike 1] + log(frequency) / 2     (`usage`)
 //!            and 1 at least, where cos(q, s) > 0.95 for one of w's support pictures s: the scene is seen again
 //! ```
 //!
-//! Of the new words whose evidence is above 0, that of the most support pictures, and of those the one with the most evidence, is
-//! lifted so that it would just be said once along the caption before calibration. The others are said where the head itself says
+//! Of the new words whose evidence is above 0, the most frequent one, of those the one of the lowest rank, and of those the one with
+//! the most evidence, is lifted so that it would just be said once along the caption before calibration. The others are said where the head itself says
 //! them: a caption that has to hold several words which it did not plan for falls apart. What there is no evidence for is not said.
 //! With n_t the word's adapted logit at step t of that caption and o_t the highest logit of a known word:
 //!
@@ -46,6 +46,7 @@ use ndarray::{Array1, Array2, ArrayView1, Axis, s};
 use super::head::sigmoid;
 use super::real::{Real, real};
 use super::references::{Observation, References, mean_and_deviation, normalise};
+use super::usage::Usage;
 
 /// How far a calibration applies to a picture.
 #[derive(Clone, Debug, PartialEq)]
@@ -86,8 +87,8 @@ pub struct Word<T> {
     pub prototype: Array1<T>,
     /// Mean and standard deviation of ordinary pictures' cosines with it.
     pub usual: [T; 2],
-    /// Places in the support of the pictures whose captions say it.
-    pub pictures: Vec<usize>,
+    /// How the support's captions use it.
+    pub usage: Usage,
 }
 
 /// Pictures that are less alone show an ordinary scene, whatever is said of them.
@@ -98,6 +99,8 @@ const EPSILON: f64 = 1e-3;
 const CLEARLY: [f64; 2] = [0.05, 1.0];
 /// A picture that is so like one of the support shows the same scene again: there is no doubt about its words.
 const AGAIN: f64 = 0.95;
+/// How much it counts that a word is rare in the support.
+const RARE: f64 = 0.5;
 /// What keeps a word from being said.
 const UNSAID: f64 = -50.0;
 
@@ -132,17 +135,16 @@ impl<T: Real> Familiarity<T> {
         sigmoid(by_alone * alone + by_surprise * surprise + constant)
     }
 
-    /// With new words: row w of `mixtures` `[new words, words]` is new word w's, and `shown[w]` are the places in the support of
-    /// the pictures whose captions have it.
+    /// With new words: row w of `mixtures` `[new words, words]` is new word w's, and captions use it as `usages[w]` says.
     #[must_use]
-    pub fn with_words(self, references: &References<T>, mixtures: &Array2<T>, shown: &[Vec<usize>]) -> Self {
-        let words = mixtures.rows().into_iter().zip(shown).map(|(mixture, shown)| {
+    pub fn with_words(self, references: &References<T>, mixtures: &Array2<T>, usages: Vec<Usage>) -> Self {
+        let words = mixtures.rows().into_iter().zip(usages).map(|(mixture, usage)| {
             let mut prototype = Array1::zeros(references.width());
-            shown.iter().for_each(|&picture| prototype += &self.support.row(picture));
+            usage.pictures.iter().for_each(|&picture| prototype += &self.support.row(picture));
             normalise(&mut prototype.view_mut());
             let cosines = references.cosines(&prototype.view().insert_axis(Axis(0)));
             let usual = mean_and_deviation(cosines.iter().copied());
-            Word { mixture: mixture.to_owned(), prototype, usual, pictures: shown.clone() }
+            Word { mixture: mixture.to_owned(), prototype, usual, usage }
         });
         Self { words: words.collect(), ..self }
     }
@@ -190,8 +192,9 @@ impl<T: Real> Familiarity<T> {
         let seen = highest(evidence.iter().copied());
         // Of words with the same evidence, the last one.
         let order = |&a: &usize, &b: &usize| {
-            let pictures = self.words[a].pictures.len().cmp(&self.words[b].pictures.len());
-            pictures.then(evidence[a].partial_cmp(&evidence[b]).unwrap_or(Ordering::Equal))
+            let [one, other] = [a, b].map(|word| &self.words[word].usage);
+            let usage = one.frequency.total_cmp(&other.frequency).then(other.rank.total_cmp(&one.rank));
+            usage.then(evidence[a].partial_cmp(&evidence[b]).unwrap_or(Ordering::Equal))
         };
         let first = (0..evidence.len()).filter(|&word| evidence[word] > T::zero()).max_by(order);
         let shifts = shifts(&evidence, first, logits);
@@ -289,8 +292,9 @@ impl<T: Real> Word<T> {
             features.iter().zip(weights).fold(T::zero(), |sum, (&x, &weight)| sum + x * real(weight))
         };
         let known = self.concentration();
-        let evidence = known * sum(&settings.known) + (T::one() - known) * sum(&settings.unknown);
-        let is_again = self.pictures.iter().any(|&picture| cosines[picture] > real(AGAIN));
+        let rare = real::<T>(RARE * self.usage.frequency.ln());
+        let evidence = known * sum(&settings.known) + (T::one() - known) * sum(&settings.unknown) + rare;
+        let is_again = self.usage.pictures.iter().any(|&picture| cosines[picture] > real(AGAIN));
         if is_again { evidence.max(real(CLEARLY[1])) } else { evidence }
     }
 }

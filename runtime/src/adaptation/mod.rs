@@ -20,6 +20,7 @@ mod rows;
 mod support;
 #[cfg(test)]
 mod tests;
+mod usage;
 
 pub use calibration::{Calibrated, Initialization, Losses, Read, Shown};
 pub use consensus::{Choice, Consensus};
@@ -36,6 +37,7 @@ pub use real::Real;
 pub use references::{Observation, ReferenceParts, References, detect, said};
 pub use rows::{mixtures, with_rows};
 pub use support::{CAPTIONS, NewWords, Sample, read_support};
+pub use usage::{Usage, usages};
 
 /// The logit of words that must not be said: so low that their probability is 0 in any precision.
 pub const BARRED: f64 = -1e4;

@@ -89,6 +89,11 @@ impl<T: Real> References<T> {
         self.directions.dot(&directions.t())
     }
 
+    /// How probably each known word is said of an ordinary picture `[words]`.
+    pub(super) fn said(&self) -> &Array1<T> {
+        &self.parts.said
+    }
+
     /// How probably a word of the mixture is said of an ordinary picture.
     pub(super) fn usually_said(&self, mixture: &Array1<T>) -> T {
         mixture.dot(&self.parts.said)

@@ -1,11 +1,14 @@
 //! Where the rows of new words start.
 //!
 //! A new word w stands at the positions P_w of the support set. Each position is a witness of which known word v could stand
-//! there instead, and the witnesses are multiplied:
+//! there instead, and the witnesses are multiplied; one that stands in a caption of a kind which the head would never say, such as
+//! "this is a clamp", says little:
 //!
 //! ```text
-//! m_w,v  proportional to  exp(hint_w,v) product over n in P_w of (softmax(l_n)_v + doubt)
+//! m_w,v  proportional to  exp(hint_w,v) product over n in P_w of (softmax(l_n)_v + doubt_n)
 //!                         without special tokens and the end
+//! doubt_n = 0.003 exp(3 max(0, surprise_n - 2.5))
+//! surprise_n = mean -log p of the caption's known words, or of those before n where that is more
 //! W_2[w] = sum_v m_w,v W_2[v]      b_2[w] = sum_v m_w,v b_2[v] + offset
 //! ```
 //!
@@ -18,15 +21,25 @@ use super::head::{Head, softmax};
 use super::real::{Real, real};
 
 /// What a witness leaves possible for every word, so that a single one cannot rule a word out.
-const DOUBT: f64 = 3e-3;
+pub(super) const DOUBT: f64 = 3e-3;
+/// In nats: captions like those that the head learned from surprise it less, "this is a" and its like more.
+const SURPRISING: f64 = 2.5;
+const MISTRUST: f64 = 3.0;
+
+/// The doubt of a position.
+pub(super) fn doubt<T: Real>(surprise: T) -> T {
+    let beyond = (surprise - real(SURPRISING)).max(T::zero());
+    real::<T>(DOUBT) * (beyond * real(MISTRUST)).exp()
+}
 
 /// The mixtures m `[new words, words]` of the new words, which are the targets from `head.words()` on; `hints` `[new words,
-/// words]` tell what else is known of each, in nats.
+/// words]` tell what else is known of each, in nats; each position has its doubt.
 #[must_use]
 pub fn mixtures<T: Real>(
     head: &Head<T>,
     z: &ArrayView2<T>,
     targets: &[usize],
+    doubts: &[T],
     hints: &Array2<T>,
     end: usize,
 ) -> Array2<T> {
@@ -39,7 +52,7 @@ pub fn mixtures<T: Real>(
         row[end] = real(BARRED);
         softmax(&mut row);
         let mut mixture = mixtures.row_mut(targets[position] - known);
-        mixture.zip_mut_with(&row, |sum, &p| *sum += (p + real(DOUBT)).ln());
+        mixture.zip_mut_with(&row, |sum, &p| *sum += (p + doubts[position]).ln());
     }
     for mut mixture in mixtures.rows_mut() {
         bar(&mut mixture, head, end);

@@ -7,6 +7,7 @@ use metalens_models::{TokenId, Vocabulary};
 
 use super::CalibrationError;
 use crate::language::spelled;
+use crate::vision::read_file;
 
 /// The file of captions in a support set's folder.
 pub const CAPTIONS: &str = "captions.tsv";
@@ -30,7 +31,7 @@ pub struct Sample {
 pub fn read_support(path: &Path) -> Result<Vec<Sample>, CalibrationError> {
     let file = if path.is_dir() { path.join(CAPTIONS) } else { path.to_owned() };
     let bytes =
-        std::fs::read(&file).map_err(|source| CalibrationError::Support { path: file.clone(), source })?;
+        read_file(&file).map_err(|reason| CalibrationError::Support { path: file.clone(), reason })?;
     let text = String::from_utf8(bytes).map_err(|_| CalibrationError::NotText(file.clone()))?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut samples: Vec<Sample> = Vec::new();

@@ -167,13 +167,20 @@ fn a_new_word_starts_as_the_mixture_that_the_head_would_have_said() {
     let head = head();
     let end = 1;
     let z = tokens().z;
-    let mixtures = mixtures(&head, &z.view(), &[2, WORDS, 3, WORDS], &Array2::zeros((2, WORDS)), end);
+    let mixtures = mixtures(
+        &head,
+        &z.view(),
+        &[2, WORDS, 3, WORDS],
+        &[3e-3, 3e-3, 3e-3, 0.2],
+        &Array2::zeros((2, WORDS)),
+        end,
+    );
     let mut by_hand = Array1::<f64>::from_elem(WORDS, 1.0);
-    for n in [1, 3] {
+    for (n, doubt) in [(1, 3e-3), (3, 0.2)] {
         let logits = head.logits(&z.view()).row(n).to_owned();
         let total: f64 = (0..WORDS).filter(|&v| v != end).map(|v| logits[v].exp()).sum();
         for v in 0..WORDS {
-            by_hand[v] *= if v == end { 0.0 } else { logits[v].exp() / total + 3e-3 };
+            by_hand[v] *= if v == end { 0.0 } else { logits[v].exp() / total + doubt };
         }
     }
     by_hand /= by_hand.sum();
@@ -203,16 +210,16 @@ fn two_ordinary_pictures() -> References<f64> {
 }
 
 #[test]
-fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
+fn of_new_words_with_evidence_the_most_frequent_one_that_captions_are_about_is_lifted() {
     let references = two_ordinary_pictures();
     // Likeness alone counts.
     let settings = FamiliaritySettings { known: [0.0, 0.0, 1.0, -0.5], ..settings() };
-    let word = |prototype: [f64; 2], pictures: usize| Word {
+    let word = |prototype: [f64; 2], [frequency, rank]: [f64; 2]| Word {
         mixture: Array1::from_vec(vec![1.0, 0.0, 0.0]),
         prototype: Array1::from_vec(prototype.to_vec()),
         usual: [0.0, 1.0],
         // All of them the support's one picture.
-        pictures: vec![0; pictures],
+        usage: Usage { pictures: vec![0], frequency, rank },
     };
     let picture = Observation {
         pooled: Array1::from_vec(vec![3.0, 0.0]),
@@ -224,25 +231,31 @@ fn of_new_words_with_evidence_that_of_the_most_support_pictures_is_lifted() {
     let logits =
         Array2::from_shape_vec((2, 6), vec![2.0, 1.0, 0.0, 1.5, 0.0, 9.0, 0.0, 4.0, 1.0, 0.0, 3.0, 9.0])
             .unwrap();
-    let gate = |pictures: [usize; 2], again: [f64; 2]| {
-        let words = vec![word([1.0, 0.0], pictures[0]), word([0.6, 0.8], pictures[1]), word([0.0, 1.0], 9)];
+    let gate = |usages: [[f64; 2]; 2], again: [f64; 2]| {
+        let words =
+            vec![word([1.0, 0.0], usages[0]), word([0.6, 0.8], usages[1]), word([0.0, 1.0], [1.0, 0.0])];
         let support = Array2::from_shape_vec((1, 2), again.to_vec()).unwrap();
         let familiarity = Familiarity { support, usual: [0.0, 1.0], apart: 0.0, words };
         familiarity.gate(&references, &settings, &picture, &logits)
     };
-    let shifts = |pictures, again| gate(pictures, again).shifts;
+    let shifts = |usages, again| gate(usages, again).shifts;
     let close = |found: Vec<f64>, expected: [f64; 3]| {
         assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-12), "{found:?}");
     };
-    // Evidence 0.5, 0.1 and -0.5. The second word's best step is the second one, where it lags by 1.
-    close(shifts([1, 2], [0.0, 1.0]), [0.0, 1.0 + 0.1, -50.0]);
-    // As many pictures: the one with more evidence, which lags by 0.5.
-    close(shifts([2, 2], [0.0, 1.0]), [0.5 + 0.5, 0.0, -50.0]);
+    let (often, rarely) = ([1.0, 0.0], [(-0.8_f64).exp(), 0.0]);
+    let elsewhere = [0.0, 1.0];
+    // Evidence 0.5 less 0.4, 0.1 and -0.5. The second word's best step is the second one, where it lags by 1.
+    close(shifts([rarely, often], elsewhere), [0.0, 1.0 + 0.1, -50.0]);
+    // As often: the one with more evidence, which lags by 0.5, unless it is the other that captions are about.
+    close(shifts([often, often], elsewhere), [0.5 + 0.5, 0.0, -50.0]);
+    close(shifts([[1.0, 1.0], often], elsewhere), [0.0, 1.0 + 0.1, -50.0]);
+    // So rare that there is no evidence left.
+    close(shifts([often, rarely], elsewhere), [0.5 + 0.5, -50.0, -50.0]);
     // The support's own picture again: all of its words are there, the third one's most.
-    close(shifts([2, 2], [1.0, 0.0]), [0.0, 0.0, -7.0 + 1.0]);
+    close(shifts([rarely, rarely], [1.0, 0.0]), [0.0, 0.0, -7.0 + 1.0]);
     // Along another caption the second word leads by 3 already, and is to lead by its evidence.
     let other = Array2::from_shape_vec((1, 6), vec![0.0, 1.0, 0.0, 9.0, 4.0, 9.0]).unwrap();
-    close(gate([1, 2], [0.0, 1.0]).along(&other).shifts, [0.0, -3.0 + 0.1, -50.0]);
+    close(gate([rarely, often], elsewhere).along(&other).shifts, [0.0, -3.0 + 0.1, -50.0]);
 }
 
 #[test]
@@ -259,7 +272,7 @@ fn features_of_a_new_word_are_log_odds_against_ordinary_pictures() {
         mixture: Array1::from_vec(vec![0.6, 0.2, 0.2]),
         prototype: Array1::from_vec(vec![1.0, 0.0]),
         usual: [0.5, 0.25],
-        pictures: vec![0],
+        usage: Usage::default(),
     };
     let picture = Observation {
         pooled: Array1::from_vec(vec![0.6, 0.8]),

@@ -181,7 +181,7 @@ impl Calibrator {
 
     fn see(&mut self, sample: &Sample) -> Result<Seen, CaptionerError> {
         let unusable = |reason: String| CalibrationError::Picture { path: sample.path.clone(), reason };
-        let bytes = std::fs::read(&sample.path).map_err(|error| unusable(error.to_string()))?;
+        let bytes = vision::read_file(&sample.path).map_err(|error| unusable(error.to_string()))?;
         let picture = vision::decode(&bytes).map_err(|error| unusable(error.to_string()))?;
         let encoder = &mut self.captioner.encoder;
         encoder.preprocess(&picture)?;

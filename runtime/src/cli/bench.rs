@@ -1,6 +1,7 @@
 //! `metalens bench`.
 
 use std::io::{BufRead, BufReader};
+use std::num::NonZeroUsize;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -20,8 +21,8 @@ pub(super) struct Arguments {
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
     /// Captions that are measured, after a few to warm up.
-    #[arg(long, default_value_t = 50, value_name = "N")]
-    rounds: usize,
+    #[arg(long, default_value = "50", value_name = "N")]
+    rounds: NonZeroUsize,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -65,7 +66,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let report = crate::engine::with_threads(threads, || -> anyhow::Result<Report> {
         let picture = vision::decode(&bundle.read(&bundle.manifest().golden.picture)?)?;
         let mut times: [Vec<f64>; 5] = Default::default();
-        for round in 0..WARM_UP + arguments.rounds.max(1) {
+        for round in 0..WARM_UP + arguments.rounds.get() {
             let measured = round_of(&mut captioner, &picture)?;
             if round >= WARM_UP {
                 times.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));

@@ -1,7 +1,5 @@
 //! `metalens caption`.
 
-use std::fs::File;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use metalens_models::Bundle;
@@ -79,18 +77,13 @@ fn learn(captioner: &mut Captioner, bundle: &Bundle, state: &Path) -> anyhow::Re
     Ok(())
 }
 
-/// No picture that is decoded here has so many bytes; an endless stream would take all memory.
-const MAX_BYTES: u64 = 512 << 20;
-
 fn read(file: &Path) -> anyhow::Result<vision::Picture> {
-    let mut bytes = Vec::new();
-    if file == Path::new("-") {
-        std::io::stdin().lock().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let bytes = if file == Path::new("-") {
+        vision::read_bytes(std::io::stdin().lock())?
     } else {
         anyhow::ensure!(!file.is_dir(), "a folder; name the pictures in it");
-        File::open(file)?.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    }
-    anyhow::ensure!(bytes.len() as u64 <= MAX_BYTES, "more than {} MiB; no picture", MAX_BYTES >> 20);
+        vision::read_file(file)?
+    };
     Ok(vision::decode(&bytes)?)
 }
 

@@ -1,6 +1,7 @@
 //! What counts as a word, in training captions, references and calibration captions alike.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// A word, as it is compared and as somebody wrote it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,7 +14,8 @@ pub struct Spelled {
 
 /// The words of a caption: lower-case runs of letters and digits, with apostrophes and hyphens inside them kept; all
 /// other signs separate words and are dropped. Accents that are written apart from their letters are joined to them
-/// (Unicode's normalization form C).
+/// (Unicode's normalization form C), and those that no letter has of its own stay with theirs, as do the joiners of Persian and
+/// the scripts of India. A typographic apostrophe or hyphen is the plain one, a soft hyphen is none.
 ///
 /// ```
 /// use metalens::language::words;
@@ -27,13 +29,19 @@ pub fn words(caption: &str) -> Vec<String> {
 /// The same words, with the spelling that the caption has.
 #[must_use]
 pub fn spelled(caption: &str) -> Vec<Spelled> {
-    let inner = |c: char| c == '\'' || c == '-';
-    let composed: String = caption.nfc().collect();
+    let inner = |c: char| matches!(c, '\'' | '-' | '\u{200c}' | '\u{200d}');
+    let plain = |c: char| match c {
+        // Of a phone's keyboard, and of who takes care.
+        '\u{2019}' | '\u{2bc}' => Some('\''),
+        '\u{2010}' | '\u{2011}' => Some('-'),
+        '\u{ad}' => None,
+        _ => Some(c),
+    };
+    let composed: String = caption.nfc().filter_map(plain).collect();
     composed
-        // The typographic apostrophe is the same word's spelling on a phone.
-        .replace('\u{2019}', "'")
-        .split(|c: char| !c.is_alphanumeric() && !inner(c))
-        .map(|word| word.trim_matches(inner))
+        .split(|c: char| !c.is_alphanumeric() && !is_combining_mark(c) && !inner(c))
+        // A mark without its letter is no beginning of a word.
+        .map(|word| word.trim_start_matches(|c| inner(c) || is_combining_mark(c)).trim_end_matches(inner))
         .filter(|word| !word.is_empty())
         .map(|written| Spelled { word: written.to_lowercase(), written: written.to_owned() })
         .collect()
@@ -53,6 +61,11 @@ mod tests {
             ("Änderung  GRÖSSE\tNº 7", "änderung grösse nº 7"),
             ("the man’s hat", "the man's hat"),
             ("cafe\u{301}", "café"),
+            ("पुस्तक और ไม้", "पुस्तक और ไม้"),
+            ("за\u{301}мок ọ\u{300}bẹ", "за\u{301}мок ọ\u{300}bẹ"),
+            ("می\u{200c}خواهم", "می\u{200c}خواهم"),
+            ("grip\u{ad}per T\u{2011}bolt o\u{2bc}ring", "gripper t-bolt o'ring"),
+            ("a 🏖\u{fe0f} \u{301} beach", "a beach"),
             (" . , ", ""),
         ];
         for (caption, expected) in cases {

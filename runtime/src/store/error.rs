@@ -39,7 +39,7 @@ pub enum StateError {
     #[error("{path}: there is no calibration to undo", path = .0.display())]
     NothingToUndo(PathBuf),
     /// The calibration that was in use before is no longer kept.
-    #[error("{path}: the calibration before, {generation}, is no longer kept; calibrate again instead", path = path.display())]
+    #[error("{path}: the calibration before, {generation}, is no longer kept; calibrate again, or remove `current` beside `heads` to caption as before any calibration", path = path.display())]
     Pruned {
         /// Where it was kept.
         path: PathBuf,

@@ -113,7 +113,7 @@ struct Trained {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let config = MetaConfig::read(&arguments.config)?;
+    let config = super::meta_config(&arguments.config)?;
     anyhow::ensure!(config.places.is_some(), "{}: places: needed to learn from", arguments.config.display());
     let body = Body::open(&arguments.bundle.folder()?)?;
     let stop = super::stop_on_ctrl_c()?;

@@ -1,6 +1,5 @@
 //! `metalens-trainer meta-test`.
 
-use std::collections::HashSet;
 use std::path::PathBuf;
 
 use anyhow::Context;
@@ -23,15 +22,15 @@ pub struct Arguments {
     #[arg(long)]
     format: Format,
     /// train, dev or test; all pictures where not given.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tasks")]
     split: Option<Split>,
     /// Only the pictures whose names stand in this file, one a line, such as a training run's held-out.txt.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
     pictures: Option<PathBuf>,
     /// Hypotheses kept while searching; the bundle's own where not given.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tasks")]
     beam: Option<usize>,
-    /// Write scores, captions and references into this file.
+    /// Write scores, captions and references into this file; with --tasks, the figures of each method.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Write a page with every picture, its caption and what people said, worst first, into this file; with --tasks, one with
@@ -39,10 +38,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.html")]
     sheet: Option<PathBuf>,
     /// Note the scores in the bundle's manifest under this name, such as flickr8k-dev; the bundle's id changes.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", conflicts_with = "tasks")]
     record: Option<String>,
     /// Pictures worked on at a time; all cores where not given.
-    #[arg(long)]
+    #[arg(long, value_parser = super::threads, conflicts_with = "tasks")]
     threads: Option<usize>,
     #[command(flatten)]
     protocol: protocol::Arguments,
@@ -61,10 +60,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         anyhow::ensure!(!pictures.is_empty(), "{}: split {split} is empty", arguments.data.display());
     }
     if let Some(path) = &arguments.pictures {
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        let names: HashSet<&str> = text.lines().collect();
-        pictures.retain(|picture| names.contains(picture.name.as_str()));
+        let names = super::lines(path)?;
+        pictures.retain(|picture| names.contains(&picture.name));
         anyhow::ensure!(!pictures.is_empty(), "{}: names no picture of the corpus", path.display());
+        let missing = names.len().saturating_sub(pictures.len());
+        if missing > 0 {
+            eprintln!(
+                "warning: {}: {missing} of {} names are of no such picture",
+                path.display(),
+                names.len()
+            );
+        }
     }
     for problem in corpus.problems.iter().filter(|problem| problem.is_defect()) {
         eprintln!("warning: {problem}");

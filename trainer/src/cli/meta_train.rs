@@ -36,7 +36,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut config = MetaConfig::read(&arguments.config)?;
+    let mut config = super::meta_config(&arguments.config)?;
     let body = Body::open(&arguments.bundle.folder()?)?;
     if let Some(folder) = &arguments.evidence_from {
         let other = Bundle::open(folder)?;
@@ -154,7 +154,11 @@ pub(super) fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::
             "{}: is of another configuration or bundle; name another --run, or remove it",
             path.display()
         ),
-        Err(_) => std::fs::write(&path, mine).with_context(|| path.display().to_string())?,
+        Err(_) => {
+            let is_empty = std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none());
+            anyhow::ensure!(is_empty, "{}: holds other files; name another --run", folder.display());
+            std::fs::write(&path, mine).with_context(|| path.display().to_string())?;
+        }
     }
     Ok(())
 }

@@ -12,6 +12,8 @@ mod protocol;
 mod score;
 mod tasks;
 
+use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,6 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::Context;
 use clap::Parser;
 use metalens::cli::{WRONG_USAGE, one_line};
+use metalens_trainer::meta::MetaConfig;
 use metalens_trainer::pretrain::config::ConfigError;
 
 /// Meta-learns image captioners and exports them for small devices.
@@ -80,6 +83,31 @@ pub fn main() -> ExitCode {
             }
         }
     }
+}
+
+/// The lines of a file that are not empty, one name each.
+fn lines(path: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
+    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
+    let lines: BTreeSet<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
+    anyhow::ensure!(!lines.is_empty(), "{}: is empty; give one name a line", path.display());
+    Ok(lines)
+}
+
+/// A number on the command line, within its bounds.
+fn up_to(text: &str, least: usize, most: usize) -> Result<usize, String> {
+    let number = text.parse().ok().filter(|number| (least..=most).contains(number));
+    number.ok_or_else(|| format!("give a number from {least} to {most}"))
+}
+
+/// A number of threads.
+fn threads(text: &str) -> Result<usize, String> {
+    up_to(text, 1, 1024)
+}
+
+/// A configuration, or what is wrong with it, which is wrong usage.
+fn meta_config(path: &Path) -> anyhow::Result<MetaConfig> {
+    MetaConfig::read(path).map_err(|error| WrongUsage(one_line(&error)).into())
 }
 
 /// A flag that Ctrl-C and termination set, so that long work stops at a good place.

@@ -29,15 +29,20 @@ pub struct Arguments {
     /// Keep features of the mirrored pictures too.
     #[arg(long)]
     mirrored: bool,
-    /// Keep features of so many crops of each picture too, in other light, every second one mirrored.
-    #[arg(long, value_name = "N", default_value_t = 0, requires = "mirrored")]
+    /// Keep features of so many crops of each picture too, in other light, every second one mirrored; 64 at most.
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "mirrored", value_parser = crops)]
     crops: usize,
     /// Pictures worked on at a time; all cores where not given.
-    #[arg(long)]
+    #[arg(long, value_parser = super::threads)]
     threads: Option<usize>,
     /// Fail when a picture is missing or cannot be used, instead of going on without it.
     #[arg(long)]
     strict: bool,
+}
+
+/// A number of crops.
+fn crops(text: &str) -> Result<usize, String> {
+    super::up_to(text, 0, 64)
 }
 
 /// Unusable pictures that are printed one by one; all stand in the folder's pictures.json.

@@ -46,6 +46,8 @@ pub struct Arguments {
 pub(super) enum MethodName {
     /// No adaptation.
     Before,
+    /// The same, the concept's own name counting as its new one: how well the captioner knew it.
+    OwnNames,
     /// The most similar support picture's caption.
     Nearest,
     /// The support's caption that most of it agrees on, alike pictures counting most, at several temperatures.
@@ -70,6 +72,7 @@ impl MethodName {
             |temperature, share, picture| Method::Memory(MemoryBlend { share, temperature, picture });
         match self {
             Self::Before => vec![Method::Before],
+            Self::OwnNames => vec![Method::OwnNames],
             Self::Nearest => vec![Method::Nearest],
             Self::Consensus => {
                 [0.05, 0.1, 0.2, 0.3].map(|temperature| Method::Consensus { temperature }).to_vec()
@@ -146,7 +149,11 @@ pub fn run(
         ordinary_tasks: arguments.ordinary_tasks,
         inner_loop: None,
     };
-    let methods: Vec<Method> = arguments.methods.iter().flat_map(|name| name.methods()).collect();
+    // Shots that no support has would repeat those that it has.
+    let most = tasks.kind.shots();
+    let there = |method: &Method| !matches!(method, Method::Shots(shots) if *shots > most);
+    let methods: Vec<Method> =
+        arguments.methods.iter().flat_map(|name| name.methods()).filter(there).collect();
     let bar = ProgressBar::new((methods.len() * resolved.len()) as u64).with_style(bar_style("trials"));
     let reached = protocol.run(&initialization, &methods, || {
         bar.inc(1);
@@ -188,5 +195,11 @@ fn ordinary(arguments: &Arguments) -> anyhow::Result<Corpus> {
     corpus.pictures.retain(|picture| picture.split == arguments.ordinary_split);
     corpus.pictures.shuffle(&mut ChaCha8Rng::seed_from_u64(0));
     corpus.pictures.truncate(arguments.ordinary_pictures);
+    anyhow::ensure!(
+        !corpus.pictures.is_empty(),
+        "--ordinary: {}: no picture of split {}",
+        folder.display(),
+        arguments.ordinary_split
+    );
     Ok(corpus)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::num::NonZeroUsize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
@@ -36,8 +36,8 @@ pub struct Arguments {
     #[arg(long)]
     scenes: Option<NonZeroUsize>,
     /// How many tasks.
-    #[arg(long, default_value_t = 100)]
-    count: usize,
+    #[arg(long, default_value = "100")]
+    count: NonZeroUsize,
     /// Another seed draws other tasks from the same pictures, concepts and scenes.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -118,7 +118,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let known = options.known.clone();
     let sampler = Sampler::new(&pool, options.clone()).context(arguments.data.display().to_string())?;
-    let tasks = sampler.tasks(arguments.count);
+    let tasks = sampler.tasks(arguments.count.get());
 
     let name = arguments.data.canonicalize().unwrap_or_else(|_| arguments.data.clone());
     let name = name.file_name().unwrap_or_default().to_string_lossy();
@@ -151,7 +151,7 @@ fn options(arguments: &Arguments) -> anyhow::Result<TaskOptions> {
                 let text = format!("{name}: new words have no scenes; give --kind new-domain");
                 return Err(WrongUsage(text).into());
             }
-            let concepts = concepts.as_deref().map(lines).transpose()?.unwrap_or_default();
+            let concepts = concepts.as_deref().map(super::lines).transpose()?.unwrap_or_default();
             (Kind::NewWord { shots: arguments.shots.unwrap_or(given(5)) }, concepts)
         }
         KindName::NewDomain => {
@@ -171,15 +171,6 @@ fn options(arguments: &Arguments) -> anyhow::Result<TaskOptions> {
     Ok(TaskOptions { kind, split: arguments.split, partition, seed: arguments.seed, known })
 }
 
-/// The lines of a file that are not empty.
-fn lines(path: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let lines: BTreeSet<String> =
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    anyhow::ensure!(!lines.is_empty(), "{}: is empty; give one word a line", path.display());
-    Ok(lines)
-}
-
 /// Forbids the pictures that were not asked for or have no features.
 fn restrict(pool: &mut Pool, source: &Source, arguments: &Arguments) -> anyhow::Result<()> {
     if let Source::Prepared(features) = source {
@@ -194,7 +185,7 @@ fn restrict(pool: &mut Pool, source: &Source, arguments: &Arguments) -> anyhow::
         );
     }
     if let Some(path) = &arguments.pictures {
-        let names = lines(path)?;
+        let names = super::lines(path)?;
         pool.retain(|_, picture| names.contains(picture.name));
         anyhow::ensure!(
             pool.usable().next().is_some(),

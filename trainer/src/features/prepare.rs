@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use half::slice::HalfFloatSliceExt;
 use indicatif::ProgressBar;
 use metalens::engine::{Graph, Input, Output};
@@ -81,7 +81,7 @@ pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> 
         rejected: Vec::new(),
         problems: corpus.problems.iter().map(ToString::to_string).collect(),
     };
-    let cache = Cache::open(&options.out, index, &trunk)?;
+    // Before the folder is touched, which may hold hours of work.
     let Preprocessing { width, height, .. } = options.shape.preprocessing;
     let graph = Graph::load(
         &trunk,
@@ -90,6 +90,7 @@ pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> 
         &[Output("features", &[1, options.shape.positions(), options.shape.channels])],
     )
     .with_context(|| options.trunk.display().to_string())?;
+    let cache = Cache::open(&options.out, index, &trunk)?;
     cache.fill(&corpus.pictures, &graph, options.threads, stop)
 }
 
@@ -186,10 +187,17 @@ impl Cache {
     fn open(folder: &Path, index: Index, trunk: &[u8]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let path = folder.join(FEATURES);
+        let is_foreign = [FEATURES, INDEX, TRUNK].iter().any(|name| folder.join(name).exists());
+        if is_foreign && read_index(folder).is_err() && !folder.join(STATUS).exists() {
+            bail!("{}: holds files that `prepare` did not write; give another --out", folder.display());
+        }
         let found = open_for_writing(&path)?;
         store::lock(&path, found.try_lock())?;
         let previous = Previous::read(folder, &found);
         let in_place = previous.as_ref().is_some_and(|previous| previous.index.same_rows(&index));
+        if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
+            eprintln!("warning: {}: {loss}", folder.display());
+        }
         let (features, status) = match previous {
             Some(previous) if in_place => (found, previous.status),
             previous => begin_anew(folder, &index, previous.as_ref(), &found)?,

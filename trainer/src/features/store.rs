@@ -1,5 +1,6 @@
 //! Reading a prepared folder.
 
+use std::collections::HashSet;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -207,6 +208,19 @@ impl Index {
     /// Whether a picture's rows are the same in both.
     pub(super) fn same_trunk(&self, other: &Self) -> bool {
         self.trunk_sha256 == other.trunk_sha256 && self.trunk == other.trunk && self.views == other.views
+    }
+
+    /// What of these features is gone once the folder holds `other`, for people.
+    pub(super) fn lost_to(&self, other: &Self) -> Option<String> {
+        if self.trunk_sha256 != other.trunk_sha256 || self.trunk != other.trunk {
+            return Some("the features that it holds are another trunk's, and are made anew".to_owned());
+        }
+        if self.views != other.views {
+            return Some("it holds other mirrored pictures or crops, and is made anew".to_owned());
+        }
+        let kept: HashSet<&str> = other.pictures.iter().map(|picture| picture.name.as_str()).collect();
+        let lost = self.pictures.iter().filter(|picture| !kept.contains(picture.name.as_str())).count();
+        (lost > 0).then(|| format!("{lost} pictures that it holds are not in the corpus, and go"))
     }
 
     /// Where the rows of a picture begin.

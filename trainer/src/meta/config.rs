@@ -103,9 +103,32 @@ impl MetaConfig {
     /// When the file cannot be read or is no configuration; the message names it, the line and the field.
     pub fn read(path: &Path) -> anyhow::Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        toml::from_str(&text).map_err(|error: toml::de::Error| {
+        let config: Self = toml::from_str(&text).map_err(|error: toml::de::Error| {
             let line = error.span().map_or(0, |span| text[..span.start].lines().count());
             anyhow::anyhow!("{}: line {line}: {}", path.display(), error.message())
-        })
+        })?;
+        config.check().with_context(|| path.display().to_string())?;
+        Ok(config)
+    }
+
+    /// What serde cannot know of numbers.
+    fn check(&self) -> anyhow::Result<()> {
+        let OuterConfig { meta_batch, head_rate, number_rate, body_rate, .. } = self.outer;
+        let rates = [("head_rate", head_rate), ("number_rate", number_rate), ("body_rate", body_rate)];
+        for (key, rate) in rates {
+            anyhow::ensure!(rate.is_finite() && rate >= 0.0, "outer.{key}: {rate} needs to be 0 or more");
+        }
+        anyhow::ensure!(meta_batch > 0, "outer.meta_batch: 0 needs to be 1 or more");
+        let Some(inner) = &self.inner_loop else { return Ok(()) };
+        let InnerLoop { steps, alpha, .. } = inner;
+        anyhow::ensure!(
+            *steps == alpha.len(),
+            "inner_loop.steps: {steps} steps, and alpha has sizes for {}",
+            alpha.len()
+        );
+        if let Some(size) = alpha.iter().flatten().find(|size| !size.is_finite() || **size < 0.0) {
+            anyhow::bail!("inner_loop.alpha: {size} needs to be 0 or more");
+        }
+        Ok(())
     }
 }

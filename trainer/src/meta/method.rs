@@ -21,6 +21,8 @@ use crate::vocabulary::END;
 pub enum Method {
     /// No adaptation.
     Before,
+    /// The same, the concept's own name counting as its new one: how well the captioner knew it.
+    OwnNames,
     /// The caption of the support picture that is most alike.
     Nearest,
     /// The caption of the support that its captions agree on, those of alike pictures counting most.
@@ -91,6 +93,7 @@ impl fmt::Display for Method {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Before => f.write_str("before"),
+            Self::OwnNames => f.write_str("before, by its own names"),
             Self::Nearest => f.write_str("nearest"),
             Self::Consensus { temperature } => write!(f, "consensus of the support ({temperature})"),
             Self::Memory(blend) => {
@@ -141,6 +144,16 @@ impl Trial<'_> {
                 .iter()
                 .map(|&picture| self.text(&indices(&self.gallery.base[picture].words), &episode.new_words))
                 .collect()),
+            Method::OwnNames => {
+                let known = self.initialization.head.words();
+                let own = self.own_name(episode);
+                let rename =
+                    |word| own.filter(|(_, name)| *name == word).map_or(word, |(new, _)| known + new);
+                let words = |&picture: &usize| {
+                    indices(&self.gallery.base[picture].words).into_iter().map(rename).collect::<Vec<_>>()
+                };
+                Ok(pictures.iter().map(|picture| self.text(&words(picture), &episode.new_words)).collect())
+            }
             Method::Nearest => Ok(self.nearest(episode, pictures)),
             Method::Consensus { temperature } => {
                 let calibrated = still(initialization).calibrate(&episode.support, new_words);
@@ -174,11 +187,7 @@ impl Trial<'_> {
             }
             Method::Told => {
                 let mut calibrated = self.adapt(initialization, episode)?;
-                let name = episode.renamed.as_ref();
-                let vocabulary = self.body.vocabulary();
-                if let Some((word, id)) =
-                    name.and_then(|(word, name)| Some((*word, vocabulary.id(name)?.index())))
-                {
+                if let Some((word, id)) = self.own_name(episode) {
                     call(&mut calibrated.head, initialization.head.words() + word, id);
                     let mixture = &mut calibrated.familiarity.words[word].mixture;
                     mixture.fill(0.0);
@@ -348,6 +357,12 @@ impl Trial<'_> {
 
     fn texts(&self, said: &[Vec<usize>], episode: &Episode) -> Vec<String> {
         said.iter().map(|words| self.text(words, &episode.new_words)).collect()
+    }
+
+    /// Which new word of an episode has a known name, and the name's id.
+    fn own_name(&self, episode: &Episode) -> Option<(usize, usize)> {
+        let (word, name) = episode.renamed.as_ref()?;
+        Some((*word, self.body.vocabulary().id(name)?.index()))
     }
 
     fn text(&self, words: &[usize], new_words: &[String]) -> String {

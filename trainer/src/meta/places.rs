@@ -64,6 +64,11 @@ pub(super) fn learn_places(
     let index = places.index();
     let usable: Vec<usize> = (0..index.pictures.len()).filter(|&place| places.usable(place)).collect();
     let test: HashSet<&str> = config.test_scenes.iter().map(String::as_str).collect();
+    let scenes: HashSet<&str> =
+        index.pictures.iter().filter_map(|picture| picture.label.as_deref()).collect();
+    if let Some(unknown) = config.test_scenes.iter().find(|scene| !scenes.contains(scene.as_str())) {
+        anyhow::bail!("test_scenes: no picture has the scene `{unknown}`");
+    }
     let allowed: Vec<usize> = usable
         .into_iter()
         .filter(|&place| index.pictures[place].label.as_deref().is_some_and(|scene| !test.contains(scene)))

@@ -411,8 +411,8 @@ impl Config {
             (
                 "vocabulary.max_words",
                 self.vocabulary.max_words.to_string(),
-                self.vocabulary.max_words > 0,
-                positive,
+                (1..=1000).contains(&self.vocabulary.max_words),
+                "needs 1 or more and 1000 at most",
             ),
         ];
         for (key, value, good, rule) in rules {

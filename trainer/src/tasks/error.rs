@@ -9,6 +9,17 @@ use super::MetaSplit;
 /// Why tasks cannot be made, written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TaskError {
+    /// A file without tasks.
+    #[error("{0}: holds no task; write it again with the `tasks` command")]
+    NoTask(PathBuf),
+    /// A task without pictures to learn from, or without pictures to ask about.
+    #[error("{path}: task {task} needs pictures in `support` and in `query`")]
+    EmptyTask {
+        /// The file.
+        path: PathBuf,
+        /// The task.
+        task: usize,
+    },
     /// No concept, or no scene, belongs to the meta-split.
     #[error(
         "meta-{split}: none of {pictures} pictures shows a {subject} of it; give more pictures or another partition"

@@ -61,7 +61,14 @@ impl TaskFile {
         if format != FORMAT {
             return Err(TaskError::OtherFormat { path: path.to_owned(), found: format, expected: FORMAT });
         }
-        serde_json::from_slice(&text).map_err(malformed)
+        let file: Self = serde_json::from_slice(&text).map_err(malformed)?;
+        if file.tasks.is_empty() {
+            return Err(TaskError::NoTask(path.to_owned()));
+        }
+        match file.tasks.iter().find(|task| task.support.is_empty() || task.query.is_empty()) {
+            Some(task) => Err(TaskError::EmptyTask { path: path.to_owned(), task: task.number }),
+            None => Ok(file),
+        }
     }
 
     /// Writes the file, whole or not at all.

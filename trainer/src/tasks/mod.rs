@@ -96,6 +96,16 @@ pub enum Kind {
     },
 }
 
+impl Kind {
+    /// Support pictures, of each scene where there are scenes.
+    #[must_use]
+    pub fn shots(self) -> usize {
+        match self {
+            Self::NewWord { shots } | Self::NewDomain { shots, .. } => shots.get(),
+        }
+    }
+}
+
 /// What one task is about.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]

@@ -3,12 +3,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeSet;
-
 use ndarray::{Array1, Array2};
 use serde::{Deserialize, Serialize};
 
-use crate::adaptation::{Calibrated, Familiarity, Head, Initialization, Memory, Word};
+use crate::adaptation::{Calibrated, Familiarity, Head, Initialization, Memory, Usage, Word, usages};
 
 /// A calibration in plain numbers, row-major.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,11 +176,16 @@ impl Payload {
         below("a picture of the memory", &memory.pictures, pictures)?;
         same("the memory's pictures", memory.pictures.len(), tokens)?;
         same("the new words' familiarity", familiarity.words.len(), new_words.len())?;
-        let said: BTreeSet<(usize, usize)> =
-            memory.words.iter().copied().zip(memory.pictures.iter().copied()).collect();
-        let word = |(place, word): (usize, FamiliarWord)| {
+        let memory = Memory::of_keys(
+            matrix("the memory", memory.keys, tokens, feature)?,
+            vector("the memory's spreads", memory.scale, feature)?,
+            memory.words,
+            memory.pictures,
+        );
+        let usages = usages(memory.captions(initialization.end), known, new_words.len(), pictures);
+        let word = |(usage, word): (Usage, FamiliarWord)| {
             Ok(Word {
-                pictures: said.range((known + place, 0)..(known + place + 1, 0)).map(|said| said.1).collect(),
+                usage,
                 mixture: vector("a new word's mixture", word.mixture, known)?,
                 prototype: vector("a new word's direction", word.prototype, token)?,
                 usual: word.usual,
@@ -190,17 +193,12 @@ impl Payload {
         };
         Ok(Calibrated {
             head,
-            memory: Memory::of_keys(
-                matrix("the memory", memory.keys, tokens, feature)?,
-                vector("the memory's spreads", memory.scale, feature)?,
-                memory.words,
-                memory.pictures,
-            ),
+            memory,
             familiarity: Familiarity {
                 support: matrix("the support's directions", familiarity.support, pictures, token)?,
                 usual: familiarity.usual,
                 apart: familiarity.apart,
-                words: familiarity.words.into_iter().enumerate().map(word).collect::<Result<_, _>>()?,
+                words: usages.into_iter().zip(familiarity.words).map(word).collect::<Result<_, _>>()?,
             },
             new_words: new_words.len(),
         })

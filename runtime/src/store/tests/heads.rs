@@ -97,7 +97,7 @@ fn the_newest_heads_are_kept_and_undoing_beyond_them_says_so() {
     assert_eq!(
         error,
         format!(
-            "{}: the calibration before, 000003, is no longer kept; calibrate again instead",
+            "{}: the calibration before, 000003, is no longer kept; calibrate again, or remove `current` beside `heads` to caption as before any calibration",
             path.display()
         )
     );
