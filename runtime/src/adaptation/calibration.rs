@@ -73,7 +73,7 @@ impl<T: Real> Read<T> {
     }
 
     /// How little each position says of what could stand there; see `rows`.
-    fn doubts(&self, known: usize) -> impl Iterator<Item = T> {
+    pub(super) fn doubts(&self, known: usize) -> impl Iterator<Item = T> {
         let whole = mean(self.losses(known, self.targets.len()));
         (0..self.targets.len()).map(move |n| doubt(whole.max(mean(self.losses(known, n)))))
     }
@@ -386,7 +386,7 @@ impl<T: Real> Calibrated<T, Adapted<T>> {
 }
 
 /// The mean loss of the known words of a support set's captions before calibration; 0 where there are too few of them.
-fn surprise<T: Real>(support: &[&Shown<T>], known: usize) -> T {
+pub(super) fn surprise<T: Real>(support: &[&Shown<T>], known: usize) -> T {
     let reads = || support.iter().flat_map(|shown| &shown.captions);
     let words: BTreeSet<usize> = reads().flat_map(|read| read.targets.iter().copied()).collect();
     if words.range(..known).count() < FEWEST_WORDS {

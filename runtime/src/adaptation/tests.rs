@@ -341,6 +341,64 @@ fn the_memory_says_what_was_said_where_z_and_the_picture_were_alike() {
     }
 }
 
+/// A head over `words` words that finds word v as probable as exp(-v / 2) says, whatever comes before.
+fn falling(words: usize) -> Head<f64> {
+    let bias_2 = Array1::from_shape_fn(words, |word| -0.5 * word as f64);
+    Head {
+        weight_1: Array2::zeros((1, 1)),
+        bias_1: Array1::zeros(1),
+        weight_2: Array2::zeros((words, 1)),
+        bias_2,
+    }
+}
+
+#[test]
+fn a_caption_that_the_head_would_never_say_tells_little_of_a_new_words_meaning() {
+    let known = 12;
+    let head = falling(known);
+    let total: f64 = (0..known).map(|word| (-0.5 * word as f64).exp()).sum();
+    let loss = |word: usize| 0.5 * word as f64 + total.ln();
+    let read = |targets: Vec<usize>| Read::new(&head, Array2::zeros((targets.len(), 1)), targets);
+    let close = |found: Vec<f64>, expected: Vec<f64>| {
+        assert!(
+            found.iter().zip(&expected).all(|(a, b)| (a / b - 1.0).abs() < 1e-9),
+            "{found:?} {expected:?}"
+        );
+    };
+    // What it says anyway is trusted everywhere.
+    close(read(vec![0, 1, known, 0]).doubts(known).collect(), vec![3e-3; 4]);
+    // Surprising at its end alone: the mean over the known words counts at each position; here it is more before the new word.
+    let doubt = |surprise: f64| 3e-3 * (3.0 * (surprise - 2.5)).exp();
+    let whole = (loss(11) + loss(10) + loss(1)) / 3.0;
+    let before = (loss(11) + loss(10)) / 2.0;
+    assert!(whole > 2.5);
+    let expected = [whole, loss(11), before, before].map(doubt).to_vec();
+    close(read(vec![11, 10, known, 1]).doubts(known).collect(), expected);
+}
+
+#[test]
+fn captions_of_a_few_words_between_them_are_no_surprise() {
+    let known = 12;
+    let head = falling(known);
+    let shown = |captions: &[&[usize]]| Shown {
+        observation: Observation {
+            pooled: Array1::zeros(2),
+            detections: Array1::zeros(0),
+            said: Array1::zeros(known),
+            z: Array2::zeros((1, 1)),
+        },
+        captions: captions
+            .iter()
+            .map(|targets| Read::new(&head, Array2::zeros((targets.len(), 1)), targets.to_vec()))
+            .collect(),
+    };
+    let surprise = |captions: &[&[usize]]| calibration::surprise(&[&shown(captions)], known);
+    let total: f64 = (0..known).map(|word| (-0.5 * word as f64).exp()).sum();
+    assert_eq!(surprise(&[&[9, 10, 11, known, 0], &[9, 10, 11, known, 0]]), 0.0);
+    let expected = 0.5 * (0..8).sum::<usize>() as f64 / 8.0 + total.ln();
+    assert!((surprise(&[&[1, 2, 3, 4, known], &[5, 6, 7, 0]]) - expected).abs() < 1e-12);
+}
+
 #[test]
 fn a_new_word_that_was_read_already_is_not_expected_again() {
     let initialization = Initialization {
