@@ -16,7 +16,7 @@ use super::memory::Memory;
 use super::predictor::{Logits, NEGLIGIBLE, Predictor, Row};
 use super::real::{Real, real};
 use super::references::{Observation, References};
-use super::rows::{DOUBT, doubt, mixtures, with_rows};
+use super::rows::{DOUBT, SURPRISING, doubt, mixtures, with_rows};
 use super::usage::{Usage, usages};
 
 /// Where calibration starts: what a bundle carries for it.
@@ -118,7 +118,8 @@ const LEAST_HINT: f64 = -2.5;
 const MOST_HINT: f64 = 6.0;
 /// A word that is said of more ordinary pictures is no name for a thing.
 const USUAL: f64 = 0.5;
-/// Captions that have fewer known words between them, such as "this is a" and a new one, tell nothing of a place.
+/// Captions that have fewer known words between them, such as "this is a" and a new one, tell of how they are written more than of
+/// a place.
 const FEWEST_WORDS: usize = 8;
 /// Beyond so many pictures, several are held out at a time.
 const MOST_FOLDS: usize = 10;
@@ -385,14 +386,13 @@ impl<T: Real> Calibrated<T, Adapted<T>> {
     }
 }
 
-/// The mean loss of the known words of a support set's captions before calibration; 0 where there are too few of them.
+/// The mean loss of the known words of a support set's captions before calibration; where these are few, no more than ordinary
+/// captions may have.
 pub(super) fn surprise<T: Real>(support: &[&Shown<T>], known: usize) -> T {
     let reads = || support.iter().flat_map(|shown| &shown.captions);
+    let surprise = mean(reads().flat_map(|read| read.losses(known, read.targets.len())));
     let words: BTreeSet<usize> = reads().flat_map(|read| read.targets.iter().copied()).collect();
-    if words.range(..known).count() < FEWEST_WORDS {
-        return T::zero();
-    }
-    mean(reads().flat_map(|read| read.losses(known, read.targets.len())))
+    if words.range(..known).count() < FEWEST_WORDS { surprise.min(real(SURPRISING)) } else { surprise }
 }
 
 /// 0 of nothing.

@@ -9,6 +9,7 @@
 //! place(q) = sigmoid(slope (near(q) - threshold))
 //! alone    = mean over the support of place(s) [max_s' cos(s, s') > max_r cos(s, r)], s held out
 //! surprise = mean of -log p(word) over the known words of the support's captions, p of the head before calibration
+//!            3 at most, where these are fewer than 8 different words: "this is a" is no place
 //! apart    = sigmoid(place . [alone surprise 1])       0 where alone < 0.1: captions alone make no place
 //! ```
 //!

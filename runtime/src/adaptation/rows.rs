@@ -7,7 +7,7 @@
 //! ```text
 //! m_w,v  proportional to  exp(hint_w,v) product over n in P_w of (softmax(l_n)_v + doubt_n)
 //!                         without special tokens and the end
-//! doubt_n = 0.003 exp(3 max(0, surprise_n - 2.5))
+//! doubt_n = 0.003 exp(3 max(0, surprise_n - 3))
 //! surprise_n = mean -log p of the caption's known words, or of those before n where that is more
 //! W_2[w] = sum_v m_w,v W_2[v]      b_2[w] = sum_v m_w,v b_2[v] + offset
 //! ```
@@ -23,7 +23,7 @@ use super::real::{Real, real};
 /// What a witness leaves possible for every word, so that a single one cannot rule a word out.
 pub(super) const DOUBT: f64 = 3e-3;
 /// In nats: captions like those that the head learned from surprise it less, "this is a" and its like more.
-const SURPRISING: f64 = 2.5;
+pub(super) const SURPRISING: f64 = 3.0;
 const MISTRUST: f64 = 3.0;
 
 /// The doubt of a position.

@@ -368,16 +368,16 @@ fn a_caption_that_the_head_would_never_say_tells_little_of_a_new_words_meaning()
     // What it says anyway is trusted everywhere.
     close(read(vec![0, 1, known, 0]).doubts(known).collect(), vec![3e-3; 4]);
     // Surprising at its end alone: the mean over the known words counts at each position; here it is more before the new word.
-    let doubt = |surprise: f64| 3e-3 * (3.0 * (surprise - 2.5)).exp();
+    let doubt = |surprise: f64| 3e-3 * (3.0 * (surprise - 3.0)).exp();
     let whole = (loss(11) + loss(10) + loss(1)) / 3.0;
     let before = (loss(11) + loss(10)) / 2.0;
-    assert!(whole > 2.5);
+    assert!(whole > 3.0);
     let expected = [whole, loss(11), before, before].map(doubt).to_vec();
     close(read(vec![11, 10, known, 1]).doubts(known).collect(), expected);
 }
 
 #[test]
-fn captions_of_a_few_words_between_them_are_no_surprise() {
+fn captions_of_a_few_words_between_them_surprise_no_more_than_ordinary_ones() {
     let known = 12;
     let head = falling(known);
     let shown = |captions: &[&[usize]]| Shown {
@@ -394,7 +394,9 @@ fn captions_of_a_few_words_between_them_are_no_surprise() {
     };
     let surprise = |captions: &[&[usize]]| calibration::surprise(&[&shown(captions)], known);
     let total: f64 = (0..known).map(|word| (-0.5 * word as f64).exp()).sum();
-    assert_eq!(surprise(&[&[9, 10, 11, known, 0], &[9, 10, 11, known, 0]]), 0.0);
+    assert_eq!(surprise(&[&[9, 10, 11, known, 0], &[9, 10, 11, known, 0]]), 3.0);
+    let few = (0.5 + 2.0 * total.ln()) / 2.0;
+    assert!((surprise(&[&[0, known, 1]]) - few).abs() < 1e-12, "{few}");
     let expected = 0.5 * (0..8).sum::<usize>() as f64 / 8.0 + total.ln();
     assert!((surprise(&[&[1, 2, 3, 4, known], &[5, 6, 7, 0]]) - expected).abs() < 1e-12);
 }

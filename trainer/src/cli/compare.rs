@@ -228,6 +228,7 @@ fn tried(
             ordinary: &[],
             ordinary_tasks: 0,
             inner_loop,
+            written: None,
         };
         protocol.run(initialization, methods, || {
             bar.inc(1);

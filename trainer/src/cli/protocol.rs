@@ -27,6 +27,10 @@ pub struct Arguments {
     #[arg(long, value_enum, value_delimiter = ',', requires = "tasks",
         default_values = ["before", "nearest", "memory", "pretrained", "calibrated"])]
     methods: Vec<MethodName>,
+    /// What the support of a new word says, in the place of people's captions: a text with {} for the word, such as "this is a
+    /// {}".
+    #[arg(long, value_name = "TEXT", requires = "tasks", value_parser = with_a_word)]
+    written: Option<String>,
     /// After calibration also caption ordinary pictures of this corpus, in Flickr8k's format.
     #[arg(long, value_name = "DIR", requires = "tasks")]
     ordinary: Option<PathBuf>,
@@ -105,6 +109,12 @@ impl MethodName {
     }
 }
 
+/// A caption with a place for a word.
+fn with_a_word(text: &str) -> Result<String, String> {
+    let says = text.contains("{}");
+    says.then(|| text.to_owned()).ok_or_else(|| "give a text with {} where the word is to stand".to_owned())
+}
+
 impl Arguments {
     /// Whether tasks are asked for.
     pub fn given(&self) -> bool {
@@ -148,6 +158,7 @@ pub fn run(
         ordinary: &ordinary,
         ordinary_tasks: arguments.ordinary_tasks,
         inner_loop: None,
+        written: arguments.written.as_deref(),
     };
     // Shots that no support has would repeat those that it has.
     let most = tasks.kind.shots();
