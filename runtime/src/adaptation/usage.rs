@@ -61,6 +61,7 @@ fn rank(caption: &[usize], place: usize, known: usize) -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

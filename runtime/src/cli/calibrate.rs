@@ -16,7 +16,8 @@ pub(super) struct Arguments {
     /// The folder that keeps what was learned; made where it is missing.
     #[arg(long, value_name = "DIR")]
     state: PathBuf,
-    /// A folder of pictures with a captions.tsv (a line `file<TAB>caption` each), or that file.
+    /// A folder of pictures with a captions.tsv (a line `file<TAB>caption` each), or that file. They take the place of the samples
+    /// that the state kept before.
     #[arg(long, value_name = "FILE_OR_DIR", required_unless_present = "undo", conflicts_with = "undo")]
     support: Option<PathBuf>,
     /// Print one JSON object.
@@ -25,7 +26,7 @@ pub(super) struct Arguments {
     /// Keep what was learned even from a single picture, or where held-out samples are captioned worse than before.
     #[arg(long, conflicts_with = "undo")]
     force: bool,
-    /// Go back to what was in use before the last calibration.
+    /// Go back to what was in use before the last calibration; samples stay as they are.
     #[arg(long)]
     undo: bool,
 }
