@@ -156,6 +156,17 @@ impl Ground {
 }
 
 #[test]
+fn a_scene_for_reporting_that_no_picture_has_is_refused() {
+    let ground = Ground::new();
+    let config =
+        MetaConfig { test_scenes: vec!["nowhere".to_owned()], ..ground.config(outer(Algorithm::Maml, 1)) };
+    let Err(error) = meta_train(&ground.body, &config, ground.folder.path(), &AtomicBool::new(false)) else {
+        panic!("it was accepted");
+    };
+    assert!(error.to_string().contains("test_scenes: no picture has the scene `nowhere`"), "{error:#}");
+}
+
+#[test]
 fn every_algorithm_learns_from_places() {
     let ground = Ground::new();
     let start = Initialization::of_bundle(ground.body.bundle()).unwrap().head;

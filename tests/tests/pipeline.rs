@@ -287,6 +287,34 @@ fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
 }
 
 #[test]
+fn a_folder_survives_a_trunk_that_is_none_and_is_not_made_of_another_ones_files() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let content =
+        |folder: &Path| ["features.f16", "trunk.onnx"].map(|name| std::fs::read(folder.join(name)).ok());
+    let prepare = |options: &PrepareOptions| features::prepare(&corpus, options, &AtomicBool::new(false));
+
+    let before = content(&small.data);
+    let broken =
+        PrepareOptions { trunk: folder.path().join("broken.onnx"), ..options(folder.path(), "data") };
+    std::fs::write(&broken.trunk, "no trunk").unwrap();
+    let error = format!("{:#}", prepare(&broken).unwrap_err());
+    assert!(error.contains("broken.onnx"), "{error}");
+    assert_eq!(content(&small.data), before);
+
+    let other = options(folder.path(), "precious");
+    std::fs::create_dir(&other.out).unwrap();
+    std::fs::write(other.out.join("features.f16"), "somebody's").unwrap();
+    let error = format!("{:#}", prepare(&other).unwrap_err());
+    assert!(
+        error.ends_with("precious: holds files that `prepare` did not write; give another --out"),
+        "{error}"
+    );
+    assert_eq!(content(&other.out), [Some(b"somebody's".to_vec()), None]);
+}
+
+#[test]
 fn rows_are_kept_by_name_when_captions_or_pictures_change() {
     let folder = tempfile::tempdir().unwrap();
     let small = tiny::prepare(folder.path()).unwrap();

@@ -132,3 +132,31 @@ impl MetaConfig {
         Ok(())
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_that_make_no_sense_are_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("meta.toml");
+        let text = include_str!("../../configs/meta.toml");
+        std::fs::write(&path, text).unwrap();
+        MetaConfig::read(&path).unwrap();
+        for (from, to, expected) in [
+            ("head_rate = 1e-4", "head_rate = nan", "outer.head_rate: NaN needs to be 0 or more"),
+            ("number_rate = 2e-2", "number_rate = -1", "outer.number_rate: -1 needs to be 0 or more"),
+            ("meta_batch = 2", "meta_batch = 0", "outer.meta_batch: 0 needs to be 1 or more"),
+            ("steps = 5\n", "steps = 3\n", "inner_loop.steps: 3 steps, and alpha has sizes for 5"),
+            ("[0.25, 8.0]", "[nan, 8.0]", "inner_loop.alpha: NaN needs to be 0 or more"),
+            ("[0.25, 8.0]", "[0.25, -8.0]", "inner_loop.alpha: -8 needs to be 0 or more"),
+        ] {
+            assert_eq!(text.matches(from).count(), 1, "{from}");
+            std::fs::write(&path, text.replace(from, to)).unwrap();
+            let error = format!("{:#}", MetaConfig::read(&path).unwrap_err());
+            assert_eq!(error, format!("{}: {expected}", path.display()));
+        }
+    }
+}

@@ -203,6 +203,14 @@ mod tests {
             std::fs::write(&path, text).unwrap();
             assert!(matches!(error(), TaskError::Malformed { .. }), "{text}: {}", error());
         }
+        let corpus = Corpus::animals();
+        let (pool, options) = (corpus.pool(), new_word(2));
+        let mut tasks = Sampler::new(&pool, options.clone()).unwrap().tasks(1);
+        TaskFile::new("animals", &options, &[], &pool).write(&path).unwrap();
+        assert!(matches!(error(), TaskError::NoTask(_)), "{}", error());
+        tasks[0].support.clear();
+        TaskFile::new("animals", &options, &tasks, &pool).write(&path).unwrap();
+        assert!(matches!(error(), TaskError::EmptyTask { task: 0, .. }), "{}", error());
         std::fs::write(&path, "{\"format\": 2, \"new\": []}").unwrap();
         assert!(matches!(error(), TaskError::OtherFormat { found: 2, expected: 1, .. }));
         assert!(error().to_string().contains("tasks.json: format 2"), "{}", error());
