@@ -28,9 +28,10 @@
 //!            and 1 at least, where cos(q, s) > 0.95 for one of w's support pictures s: the scene is seen again
 //! ```
 //!
-//! Of the new words whose evidence is above 0, the most frequent one, of those the one of the lowest rank, and of those the one with
-//! the most evidence, is lifted so that it would just be said once along the caption before calibration. The others are said where the head itself says
-//! them: a caption that has to hold several words which it did not plan for falls apart. What there is no evidence for is not said.
+//! Of the new words whose evidence is above 0, the most frequent one, of those the one of the lowest rank, and of those the
+//! one with the most evidence, is lifted so that it would just be said once along the caption before calibration. The
+//! others are said where the head itself says them: a caption that has to hold several words which it did not plan for
+//! falls apart. What there is no evidence for is not said.
 //! With n_t the word's adapted logit at step t of that caption and o_t the highest logit of a known word:
 //!
 //! ```text
