@@ -7,10 +7,8 @@ use image::{
     DynamicImage, GenericImageView, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits, Rgb,
     RgbImage, Rgba,
 };
-use zune_core::bytestream::ZCursor;
-use zune_core::colorspace::ColorSpace;
-use zune_core::options::DecoderOptions;
-use zune_jpeg::JpegDecoder;
+
+use super::jpeg;
 
 /// An upright picture of 8-bit red, green and blue.
 pub type Picture = RgbImage;
@@ -18,7 +16,7 @@ pub type Picture = RgbImage;
 /// Pictures with a side of fewer pixels show nothing that could be named.
 pub const MIN_SIDE: u32 = 16;
 
-/// Memory that decoding may take: a 100-megapixel photograph fits.
+/// Memory that decoding may take: a JPEG of 89 megapixels fits, and one of 59 that is progressive.
 const MAX_ALLOCATION: u64 = 512 << 20;
 
 /// Why bytes did not become a picture.
@@ -74,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     };
     let name = if format == ImageFormat::Png { "PNG" } else { "WebP" };
     if format == ImageFormat::Jpeg {
-        return decode_jpeg(bytes);
+        return jpeg::decode(bytes);
     }
     if format == ImageFormat::WebP && webp_ends_early(bytes) {
         return Err(DecodeError::Truncated(name));
@@ -93,48 +91,6 @@ pub fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     Ok(upright(rgb, orientation))
 }
 
-/// Strictly: left to itself, the decoder fills what is missing or damaged with grey. Strict as it is, it does not miss the
-/// last row's end.
-fn decode_jpeg(bytes: &[u8]) -> Result<Picture, DecodeError> {
-    if jpeg_ends_early(bytes) {
-        return Err(DecodeError::Truncated("JPEG"));
-    }
-    let options = DecoderOptions::new_safe()
-        .set_strict_mode(true)
-        .set_max_width(usize::MAX)
-        .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    let error = |error: zune_jpeg::errors::DecodeErrors| reason("JPEG", &error.to_string());
-    decoder.decode_headers().map_err(error)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    let (width, height) = (width as u32, height as u32);
-    // A progressive picture's coefficients take two bytes each, beside the pixels.
-    check_size(width, height, 9 * pixels(width, height))?;
-    let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
-    let data = decoder.decode().map_err(error)?;
-    let rgb = RgbImage::from_raw(width, height, data)
-        .ok_or_else(|| reason("JPEG", "its pixels are not as many as its size says"))?;
-    Ok(upright(rgb, orientation.unwrap_or(Orientation::NoTransforms)))
-}
-
-/// Whether the scans are not followed by an end-of-image marker. Inside a scan 0xff is always followed by 0x00 or a
-/// restart marker, so the two bytes cannot be picture data; before the first scan (in a thumbnail) they do not count.
-fn jpeg_ends_early(bytes: &[u8]) -> bool {
-    const START_OF_SCAN: u8 = 0xda;
-    const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-    let mut place = 2;
-    while let Some(&[0xff, marker, high, low]) = bytes.get(place..place + 4) {
-        if marker == START_OF_SCAN {
-            return !bytes[place..].windows(2).any(|pair| pair == END_OF_IMAGE);
-        }
-        // Any number of 0xff may stand before a marker.
-        place += if marker == 0xff { 1 } else { 2 + usize::from(u16::from_be_bytes([high, low])) };
-    }
-    // What is wrong then, the decoder says better.
-    place >= bytes.len()
-}
-
 /// Whether there are fewer bytes than the file's head says; the decoder would call what is left corrupt.
 fn webp_ends_early(bytes: &[u8]) -> bool {
     let Some(&[a, b, c, d]) = bytes.get(4..8) else { return true };
@@ -142,12 +98,12 @@ fn webp_ends_early(bytes: &[u8]) -> bool {
     (u32::from_le_bytes([a, b, c, d]) as usize).saturating_add(8) > bytes.len()
 }
 
-fn pixels(width: u32, height: u32) -> u64 {
+pub(super) fn pixels(width: u32, height: u32) -> u64 {
     u64::from(width) * u64::from(height)
 }
 
 /// `bytes` is the most memory that decoding takes.
-fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), DecodeError> {
+pub(super) fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), DecodeError> {
     if width < MIN_SIDE || height < MIN_SIDE {
         return Err(DecodeError::TooSmall { width, height });
     }
@@ -157,7 +113,7 @@ fn check_size(width: u32, height: u32, bytes: u64) -> Result<(), DecodeError> {
     Ok(())
 }
 
-fn upright(rgb: RgbImage, orientation: Orientation) -> RgbImage {
+pub(super) fn upright(rgb: RgbImage, orientation: Orientation) -> RgbImage {
     if orientation == Orientation::NoTransforms {
         return rgb;
     }
@@ -179,7 +135,7 @@ fn describe(format: &'static str, error: &ImageError) -> DecodeError {
 }
 
 /// What a decoder's message means.
-fn reason(format: &'static str, message: &str) -> DecodeError {
+pub(super) fn reason(format: &'static str, message: &str) -> DecodeError {
     let line = message.lines().next().unwrap_or_default();
     let lower = line.to_lowercase();
     let ended = [
@@ -242,23 +198,6 @@ mod tests {
         assert_eq!(decode(&encode(clear, ImageFormat::Png)).unwrap().get_pixel(3, 3).0, [224, 204, 255]);
     }
 
-    /// `tests/pictures/cmyk.jpg`, made with Pillow 13 as `Image.new("CMYK", (32, 24), (255, 0, 0, 0)).save(...)`: pure cyan.
-    #[test]
-    fn a_cmyk_jpeg_becomes_rgb() {
-        let picture = decode(include_bytes!("../../tests/pictures/cmyk.jpg")).unwrap();
-        let [red, green, blue] = picture.get_pixel(10, 10).0;
-        assert!(red < 30 && green > 200 && blue > 200, "{:?}", [red, green, blue]);
-    }
-
-    /// `tests/pictures/sideways.jpg`, made with Pillow 13: 48x32, left half black, right half white, EXIF orientation 6
-    /// (turn right to see it upright).
-    #[test]
-    fn a_picture_is_turned_upright_by_its_exif_orientation() {
-        let picture = decode(include_bytes!("../../tests/pictures/sideways.jpg")).unwrap();
-        assert_eq!(picture.dimensions(), (32, 48));
-        assert!(picture.get_pixel(16, 5).0[0] < 50 && picture.get_pixel(16, 43).0[0] > 200);
-    }
-
     #[test]
     fn nothing_and_no_picture_are_told_apart() {
         assert_eq!(error(b""), "the file is empty");
@@ -286,19 +225,6 @@ mod tests {
             let text = error(&whole[..whole.len() * 3 / 4]);
             assert!(text.contains("ends early"), "{format:?}: {text}");
         }
-    }
-
-    #[test]
-    fn a_jpeg_with_a_hole_in_it_is_an_error_even_when_its_end_is_there() {
-        let whole = encode(drawing(), ImageFormat::Jpeg);
-        let half = [&whole[..whole.len() * 3 / 4], &[0xff, 0xd9]].concat();
-        assert!(decode(&half).is_err());
-    }
-
-    #[test]
-    fn a_grey_jpeg_becomes_rgb() {
-        let grey = encode(GrayImage::from_pixel(20, 20, Luma([77])), ImageFormat::Jpeg);
-        assert_eq!(decode(&grey).unwrap().get_pixel(3, 3).0, [77; 3]);
     }
 
     #[test]

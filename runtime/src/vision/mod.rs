@@ -3,6 +3,7 @@
 mod bytes;
 mod decode;
 mod encoder;
+mod jpeg;
 mod preprocess;
 
 pub use bytes::{read_bytes, read_file};
