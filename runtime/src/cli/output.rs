@@ -14,8 +14,8 @@ pub fn say(line: impl Display) -> anyhow::Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).context("standard output")
 }
 
-/// An error and its causes on one line. A cause that the line ends in already is not said again, and of a cause with several
-/// lines (candle's carry a backtrace) the first is.
+/// An error and its causes on one line. A cause that the line holds already is not said again, and of a cause with several lines
+/// (candle's carry a backtrace) the first is. What would steer a terminal, in the name of a file, stands there escaped.
 #[must_use]
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut line = String::new();
@@ -24,11 +24,13 @@ pub fn one_line(error: &anyhow::Error) -> String {
         let text = text.lines().next().unwrap_or_default();
         if line.is_empty() {
             line.push_str(text);
-        } else if !line.ends_with(text) {
+        } else if !line.contains(text) {
             line = format!("{line}: {text}");
         }
     }
-    line
+    line.chars()
+        .map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() })
+        .collect()
 }
 
 #[cfg(test)]
@@ -40,5 +42,11 @@ mod tests {
         let cause = anyhow::anyhow!("no such file\n   0: a backtrace");
         assert_eq!(one_line(&cause.context("a.jpg: no such file")), "a.jpg: no such file");
         assert_eq!(one_line(&anyhow::anyhow!("too small").context("a.jpg")), "a.jpg: too small");
+        let cause = anyhow::anyhow!("no tasks");
+        assert_eq!(
+            one_line(&cause.context("a.json: no tasks; make it again")),
+            "a.json: no tasks; make it again"
+        );
+        assert_eq!(one_line(&anyhow::anyhow!("a\u{1b}[2J.jpg: is empty")), "a\\u{1b}[2J.jpg: is empty");
     }
 }
