@@ -26,7 +26,7 @@ pub fn parity(bundle: Option<PathBuf>, data: Option<PathBuf>, count: usize) -> a
         std::fs::remove_dir_all(&dump)?;
     }
     run(cargo()
-        .args(["run", "--quiet", "--package", "metalens-tests", "--bin", "parity-dump", "--"])
+        .args(["run", "--quiet", "--bin", "parity-dump", "--"])
         .arg("--bundle")
         .arg(&bundle)
         .arg("--data")

@@ -20,7 +20,7 @@ pub fn pretrain(data: &Path, threads: usize, rounds: usize, steps: usize) -> any
     anyhow::ensure!(rounds > 0, "--rounds needs 1 or more");
     let data = data.canonicalize().with_context(|| data.display().to_string())?;
     let python = python(&["numpy", "torch"])?;
-    run(cargo().args(["build", "--quiet", "--package", "metalens-trainer", "--example", "pretrain-steps"]))?;
+    run(cargo().args(["build", "--quiet", "--workspace", "--example", "pretrain-steps"]))?;
     let ours = target().join("debug/examples/pretrain-steps");
     let words = target().join("pretrain-words.txt");
     let (steps, threads) = (steps.to_string(), threads.to_string());
