@@ -9,24 +9,31 @@ use anyhow::Context;
 use crate::run::{absolute, cargo, root, run, target};
 
 /// Name, and what is set instead of the configuration's own.
-const ROWS: [(&str, &[&str]); 6] = [
+const ROWS: [(&str, &[&str]); 7] = [
     ("as configured", &[]),
     ("no mirrored pictures", &["regularisation.flip=false"]),
     ("no label smoothing", &["regularisation.label_smoothing=0.0"]),
     ("word dropout 0.1", &["regularisation.word_dropout=0.1"]),
     ("no running average", &["schedule.average=0.0"]),
     ("batch of 16 pictures", &["schedule.pictures=16"]),
+    ("batch of 64 pictures", &["schedule.pictures=64"]),
 ];
 
-/// Trains one run a row for a few epochs, into folders below `runs`, and prints the scores of the held-out pictures. A run
-/// that is there already goes on or is only read, so an interrupted table is continued by the same command.
-pub fn ablate(config: Option<PathBuf>, epochs: usize, runs: Option<PathBuf>) -> anyhow::Result<()> {
+/// Trains one run a row for a few epochs, into folders below `runs`, and prints the scores of the held-out pictures. All rows
+/// have `settings`, such as `validation.pictures=1000`. A run that is there already goes on or is only read, so an interrupted
+/// table is continued by the same command.
+pub fn ablate(
+    config: Option<PathBuf>,
+    settings: &[String],
+    epochs: usize,
+    runs: Option<PathBuf>,
+) -> anyhow::Result<()> {
     let config = absolute(config.unwrap_or_else(|| root().join("trainer/configs/flickr8k.toml")))?;
     let runs = absolute(runs.unwrap_or_else(|| root().join("runs/ablate")))?;
-    run(cargo().args(["build", "--quiet", "--package", "metalens-trainer", "--bin", "metalens-trainer"]))?;
+    run(cargo().args(["build", "--quiet", "--workspace", "--bin", "metalens-trainer"]))?;
     let trainer = target().join("debug/metalens-trainer");
     let mut table = String::new();
-    for (name, settings) in ROWS {
+    for (name, changed) in ROWS {
         let folder = runs.join(name.replace(' ', "-"));
         println!("{name}: {}", folder.display());
         let mut command = Command::new(&trainer);
@@ -35,7 +42,8 @@ pub fn ablate(config: Option<PathBuf>, epochs: usize, runs: Option<PathBuf>) -> 
             command.arg("--resume");
         } else {
             command.arg("--config").arg(&config).args(["--set", &format!("schedule.epochs={epochs}")]);
-            command.args(settings.iter().flat_map(|setting| ["--set", setting]));
+            let settings = settings.iter().map(String::as_str).chain(changed.iter().copied());
+            command.args(settings.flat_map(|setting| ["--set", setting]));
         }
         run(&mut command)?;
         let last = last_row(&folder.join("curve.csv"))?;

@@ -24,6 +24,9 @@ enum Task {
         /// The configuration; trainer/configs/flickr8k.toml where not given.
         #[arg(long)]
         config: Option<PathBuf>,
+        /// A setting for every run, as `pretrain --set` takes it; may be given several times.
+        #[arg(long = "set", value_name = "NAME=VALUE")]
+        settings: Vec<String>,
         /// Epochs of each run.
         #[arg(long, default_value_t = 5)]
         epochs: usize,
@@ -95,7 +98,7 @@ fn main() -> ExitCode {
         Task::Bench(Bench::Captions) => bench::captions(),
         Task::Bench(Bench::Daemon { rounds }) => bench::daemon(rounds),
         Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
-        Task::Ablate { config, epochs, runs } => ablate::ablate(config, epochs, runs),
+        Task::Ablate { config, settings, epochs, runs } => ablate::ablate(config, &settings, epochs, runs),
         Task::Deploy(arguments) => deploy::deploy(*arguments),
         Task::Lab(task) => lab::lab(task),
         Task::SetupCross => deploy::builder::debian::setup(),
