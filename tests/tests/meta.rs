@@ -149,7 +149,6 @@ impl Ground {
             ordinary: &[],
             ordinary_tasks: 0,
             inner_loop,
-            written: None,
         };
         protocol.run(&initialization, &[Method::Calibrated], || Ok(())).unwrap().remove(0)
     }
@@ -313,7 +312,6 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
         ordinary: &ordinary,
         ordinary_tasks: 1,
         inner_loop: None,
-        written: None,
     };
     let methods = [Method::Before, Method::Nearest, Method::Calibrated, Method::Told, Method::OwnNames];
     let reached = protocol.run(&initialization, &methods, || Ok(())).unwrap();
@@ -332,7 +330,8 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
     let [before, nearest, calibrated, ..] = figure("unrelated");
     assert!(before == 1.0 && calibrated > 0.95 && nearest < 0.5, "{before} {calibrated} {nearest}");
     // The bare word is enough, where people's captions say more.
-    let bare = Protocol { written: Some("{}"), ordinary_tasks: 0, ..protocol };
+    let bare = tasks.clone().map(|task| Task { written: Some("{}".to_owned()), ..task });
+    let bare = Protocol { tasks: &bare, ordinary_tasks: 0, ..protocol };
     let reached = bare.run(&initialization, &[Method::Calibrated], || Ok(())).unwrap();
     assert!(reached[0].figures["f1"].mean > 0.9, "{:?}", reached[0].figures);
 }

@@ -146,3 +146,28 @@ fn tasks_are_written_shown_and_refused_with_a_reason() {
     assert_eq!(run(&of("new-word", &["--shares", "0,0,0"])).status.code(), Some(2));
     assert_eq!(run(&of("new-word", &["--shots", "0"])).status.code(), Some(2));
 }
+
+#[test]
+fn what_would_fail_at_the_end_of_long_work_is_refused_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (here, nowhere) = (folder.path().join("page"), folder.path().join("none/page"));
+    let test = ["meta-test", "--data", "no/such"];
+    let error = error_with(2, &[&test[..], &["--json", text(folder.path())]].concat());
+    assert!(error.contains("--json") && error.ends_with("is a folder; name a file"), "{error}");
+    let error = error_with(2, &[&test[..], &["--sheet", text(&nowhere)]].concat());
+    assert!(error.contains("--sheet") && error.ends_with("none: no such folder"), "{error}");
+    let error = error_with(2, &[&test[..], &["--sheet", text(&here), "--json", text(&here)]].concat());
+    assert!(error.contains("--json and --sheet are the same file"), "{error}");
+}
+
+#[test]
+fn a_bundle_takes_a_jpeg_to_test_itself_and_as_many_slots_as_were_measured() {
+    let folder = tempfile::tempdir().unwrap();
+    let picture = folder.path().join("golden.png");
+    std::fs::write(&picture, b"\x89PNG\r\n\x1a\n").unwrap();
+    let out = folder.path().join("bundle");
+    let export = ["export", "--run", "no/such", "--out", text(&out), "--golden", text(&picture)];
+    assert!(error_of(&export).ends_with("golden.png: the picture of the self-test needs to be a JPEG"));
+    let error = error_with(2, &[&export[..], &["--slots", "257"]].concat());
+    assert!(error.contains("--slots") && error.ends_with("give a number from 1 to 256"), "{error}");
+}

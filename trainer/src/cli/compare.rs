@@ -51,7 +51,7 @@ pub struct Arguments {
     #[arg(long)]
     run: PathBuf,
     /// Write all figures into this file.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::output)]
     json: Option<PathBuf>,
 }
 
@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         say(format_args!("meta-training with {}", name.text()))?;
         let config = name.configured(&config, arguments.iterations);
         let folder = arguments.run.join(name.text());
-        super::meta_train::claim(&folder, &config, &body)?;
+        let _held = super::meta_train::claim(&folder, &config, &body)?;
         let trained = trainer.run(&config, &folder, &stop)?;
         let learned = super::meta_train::with_learned_body(&body, &trained, &config, &folder, &stop)?;
         let (body, trained) = learned.map_or((None, trained), |(body, trained)| (Some(body), trained));
@@ -228,7 +228,6 @@ fn tried(
             ordinary: &[],
             ordinary_tasks: 0,
             inner_loop,
-            written: None,
         };
         protocol.run(initialization, methods, || {
             bar.inc(1);

@@ -21,7 +21,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// Write a page with pictures into this file.
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = super::output)]
     sheet: Option<PathBuf>,
     /// Print one JSON object.
     #[arg(long)]

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use metalens::cli::say;
 use metalens_models::Decoding;
-use metalens_trainer::export::{self, Parts};
+use metalens_trainer::export::{self, MAX_SLOTS, Parts};
 use metalens_trainer::features::Features;
 use metalens_trainer::onnx::Precision;
 use metalens_trainer::pretrain::RunFolder;
@@ -27,21 +27,30 @@ pub struct Arguments {
     #[arg(long)]
     golden: PathBuf,
     /// New words that the bundle can take.
-    #[arg(long, default_value_t = 256)]
+    #[arg(long, default_value_t = 256, value_parser = slots)]
     slots: usize,
     /// How large weights are stored.
     #[arg(long, value_enum, default_value_t = Precision::F16)]
     precision: Precision,
 }
 
+fn slots(text: &str) -> Result<usize, String> {
+    super::up_to(text, 1, MAX_SLOTS)
+}
+
+/// What every JPEG begins with.
+const JPEG: [u8; 3] = [0xff, 0xd8, 0xff];
+
 /// Hypotheses and length normalisation of the bundle's own search.
 const BEAM: usize = 3;
 const LENGTH_NORMALISATION: f32 = 0.7;
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let golden = arguments.golden.display();
+    let picture = std::fs::read(&arguments.golden).with_context(|| golden.to_string())?;
+    anyhow::ensure!(picture.starts_with(&JPEG), "{golden}: the picture of the self-test needs to be a JPEG");
     let config = Config::read(&arguments.run.join("run.toml"))?;
     let features = Features::open(&config.data)?;
-    let read = |path: &PathBuf| std::fs::read(path).with_context(|| path.display().to_string());
     let folder = RunFolder(arguments.run.clone());
     folder.require_trunk(features.index())?;
     let vocabulary = folder.words()?;
@@ -67,7 +76,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             length_normalisation: LENGTH_NORMALISATION,
             max_words: config.vocabulary.max_words,
         },
-        golden: &read(&arguments.golden)?,
+        golden: &picture,
         training: serde_json::json!({
             "stages": stages(&config)?,
             "checkpoints": names,
@@ -79,7 +88,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     for (name, entry) in &manifest.files {
         say(format_args!("{:>10} {name}", entry.bytes))?;
     }
-    say(format_args!("says of {}: {:?}", arguments.golden.display(), manifest.golden.caption))?;
+    say(format_args!("says of {golden}: {:?}", manifest.golden.caption))?;
     Ok(())
 }
 

@@ -31,11 +31,11 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "tasks")]
     beam: Option<usize>,
     /// Write scores, captions and references into this file; with --tasks, the figures of each method.
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", value_parser = super::output)]
     json: Option<PathBuf>,
     /// Write a page with every picture, its caption and what people said, worst first, into this file; with --tasks, one with
     /// tables, curves and examples.
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = super::output)]
     sheet: Option<PathBuf>,
     /// Note the scores in the bundle's manifest under this name, such as flickr8k-dev; the bundle's id changes.
     #[arg(long, value_name = "NAME", conflicts_with = "tasks")]
@@ -48,6 +48,7 @@ pub struct Arguments {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    super::two_files(("--json", arguments.json.as_deref()), ("--sheet", arguments.sheet.as_deref()))?;
     if arguments.protocol.given() {
         let Arguments { data, format, json, sheet, .. } = arguments;
         let bundle = arguments.bundle.folder()?;
@@ -60,7 +61,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         anyhow::ensure!(!pictures.is_empty(), "{}: split {split} is empty", arguments.data.display());
     }
     if let Some(path) = &arguments.pictures {
-        let names = super::lines(path)?;
+        let names = corpus::names(path)?;
         pictures.retain(|picture| names.contains(&picture.name));
         anyhow::ensure!(!pictures.is_empty(), "{}: names no picture of the corpus", path.display());
         let missing = names.len().saturating_sub(pictures.len());

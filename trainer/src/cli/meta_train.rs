@@ -1,15 +1,17 @@
 //! `metalens-trainer meta-train`.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use metalens::adaptation::Initialization;
 use metalens::cli::{BundleArgument, say};
-use metalens_models::{Bundle, Manifest, file};
+use metalens_models::{Bundle, Manifest, file, replace};
 use metalens_trainer::export;
 use metalens_trainer::meta::{Algorithm, Body, Learned, MetaConfig, MetaTrained, OuterConfig, meta_train};
+use metalens_trainer::pretrain::RunFolder;
 
 /// Meta-learns a bundle's head, and what calibration needs beside it, and writes a bundle that adapts.
 #[derive(clap::Args)]
@@ -67,7 +69,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         arguments.config.display()
     );
     let stop = super::stop_on_ctrl_c()?;
-    claim(&arguments.run, &config, &body)?;
+    let _held = claim(&arguments.run, &config, &body)?;
     let mut trained = meta_train(&body, &config, &arguments.run, &stop)?;
     let learned = with_learned_body(&body, &trained, &config, &arguments.run, &stop)?;
     let mut body = body;
@@ -142,23 +144,27 @@ pub(super) fn with_learned_body(
     Ok(Some((body, trained)))
 }
 
-/// A run's folder belongs to one configuration and one bundle.
-pub(super) fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::Result<()> {
+/// A run's folder belongs to one configuration and one bundle, from when something was learned there, and to one trainer as long as
+/// what is returned lives.
+pub(super) fn claim(folder: &Path, config: &MetaConfig, body: &Body) -> anyhow::Result<File> {
+    const MARK: &str = "meta.json";
     std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
-    let path = folder.join("meta.json");
+    let held = RunFolder(folder.to_owned()).hold()?;
+    let path = folder.join(MARK);
     let mine = serde_json::json!({ "bundle": body.bundle().manifest().id, "config": config });
     let mine = serde_json::to_string_pretty(&mine)? + "\n";
-    match std::fs::read_to_string(&path) {
-        Ok(found) => anyhow::ensure!(
-            found == mine,
-            "{}: is of another configuration or bundle; name another --run, or remove it",
-            path.display()
-        ),
-        Err(_) => {
-            let is_empty = std::fs::read_dir(folder).is_ok_and(|mut files| files.next().is_none());
-            anyhow::ensure!(is_empty, "{}: holds other files; name another --run", folder.display());
-            std::fs::write(&path, mine).with_context(|| path.display().to_string())?;
-        }
+    let found = std::fs::read_to_string(&path).ok();
+    if found.as_ref() == Some(&mine) {
+        return Ok(held);
     }
-    Ok(())
+    let mut files = std::fs::read_dir(folder).with_context(|| folder.display().to_string())?;
+    let is_new = files.all(|file| file.is_ok_and(|file| file.file_name() == MARK));
+    anyhow::ensure!(
+        is_new || found.is_none(),
+        "{}: is of another configuration or bundle; name another --run, or remove it",
+        path.display()
+    );
+    anyhow::ensure!(is_new, "{}: holds other files; name another --run", folder.display());
+    replace(&path, mine.as_bytes())?;
+    Ok(held)
 }

@@ -12,8 +12,7 @@ mod protocol;
 mod score;
 mod tasks;
 
-use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -85,15 +84,6 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The lines of a file that are not empty, one name each.
-fn lines(path: &Path) -> anyhow::Result<BTreeSet<String>> {
-    let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-    let lines = text.trim_start_matches('\u{feff}').lines().map(str::trim);
-    let lines: BTreeSet<String> = lines.filter(|line| !line.is_empty()).map(str::to_owned).collect();
-    anyhow::ensure!(!lines.is_empty(), "{}: is empty; give one name a line", path.display());
-    Ok(lines)
-}
-
 /// A number on the command line, within its bounds.
 fn up_to(text: &str, least: usize, most: usize) -> Result<usize, String> {
     let number = text.parse().ok().filter(|number| (least..=most).contains(number));
@@ -103,6 +93,30 @@ fn up_to(text: &str, least: usize, most: usize) -> Result<usize, String> {
 /// A number of threads.
 fn threads(text: &str) -> Result<usize, String> {
     up_to(text, 1, 1024)
+}
+
+/// A file to write at the end of long work, which is not to fail there.
+fn output(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    if path.is_dir() {
+        return Err("is a folder; name a file".to_owned());
+    }
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => {
+            Err(format!("{}: no such folder", folder.display()))
+        }
+        _ => Ok(path),
+    }
+}
+
+/// Two files to write, which are not to be one.
+fn two_files(first: (&str, Option<&Path>), second: (&str, Option<&Path>)) -> Result<(), WrongUsage> {
+    match (first.1, second.1) {
+        (Some(a), Some(b)) if a == b => {
+            Err(WrongUsage(format!("{} and {} are the same file, {}", first.0, second.0, a.display())))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// A configuration, or what is wrong with it, which is wrong usage.

@@ -135,7 +135,10 @@ pub fn run(
     let tasks = TaskFile::read(file)?;
     let pictures = pictures_of(&tasks, &corpus);
     let pool = Pool::new(pictures.iter().map(|&picture| TaskPicture::from(picture)));
-    let resolved = tasks.resolve(&pool)?;
+    let mut resolved = tasks.resolve(&pool)?;
+    if let Some(written) = &arguments.written {
+        resolved.iter_mut().for_each(|task| task.written = Some(written.clone()));
+    }
     let others = ordinary(arguments)?;
 
     let body = Body::open(bundle)?;
@@ -158,7 +161,6 @@ pub fn run(
         ordinary: &ordinary,
         ordinary_tasks: arguments.ordinary_tasks,
         inner_loop: None,
-        written: arguments.written.as_deref(),
     };
     // Shots that no support has would repeat those that it has.
     let most = tasks.kind.shots();

@@ -60,7 +60,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     out: PathBuf,
     /// Write a page with the pictures and captions of one task into this file.
-    #[arg(long, value_name = "FILE.html")]
+    #[arg(long, value_name = "FILE.html", value_parser = super::output)]
     sheet: Option<PathBuf>,
     /// The task of the page.
     #[arg(long, default_value_t = 0, requires = "sheet")]
@@ -109,6 +109,7 @@ enum Source {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    super::two_files(("--out", Some(&arguments.out)), ("--sheet", arguments.sheet.as_deref()))?;
     let options = options(arguments)?;
     let source = Source::open(arguments)?;
     let mut pool = source.pool();
@@ -151,7 +152,7 @@ fn options(arguments: &Arguments) -> anyhow::Result<TaskOptions> {
                 let text = format!("{name}: new words have no scenes; give --kind new-domain");
                 return Err(WrongUsage(text).into());
             }
-            let concepts = concepts.as_deref().map(super::lines).transpose()?.unwrap_or_default();
+            let concepts = concepts.as_deref().map(corpus::names).transpose()?.unwrap_or_default();
             (Kind::NewWord { shots: arguments.shots.unwrap_or(given(5)) }, concepts)
         }
         KindName::NewDomain => {
@@ -185,7 +186,7 @@ fn restrict(pool: &mut Pool, source: &Source, arguments: &Arguments) -> anyhow::
         );
     }
     if let Some(path) = &arguments.pictures {
-        let names = super::lines(path)?;
+        let names = corpus::names(path)?;
         pool.retain(|_, picture| names.contains(picture.name));
         anyhow::ensure!(
             pool.usable().next().is_some(),

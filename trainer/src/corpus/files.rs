@@ -1,5 +1,6 @@
 //! Finding and reading the files of a corpus.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
@@ -89,13 +90,49 @@ pub(super) fn read_text(file: &Path) -> Result<String, CorpusError> {
     Ok(text)
 }
 
-/// The lines that are not blank, and their numbers from 1.
+/// The lines that are not blank, and their numbers from 1, whatever ends them.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    (1..).zip(text.lines()).filter(|(_, line)| !line.trim().is_empty())
+    let end = if text.contains('\n') { '\n' } else { '\r' };
+    let lines = text.split(end).map(|line| line.trim_end_matches('\r'));
+    (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty())
+}
+
+/// The names in a file, one a line.
+///
+/// # Errors
+/// When the file cannot be read, or has none.
+pub fn names(file: &Path) -> anyhow::Result<BTreeSet<String>> {
+    let text = read_text(file)?;
+    let names: BTreeSet<String> = lines(&text).map(|(_, line)| line.trim().to_owned()).collect();
+    anyhow::ensure!(!names.is_empty(), "{}: is empty; give one name a line", file.display());
+    Ok(names)
 }
 
 /// The content of a JSON file.
 pub(super) fn read_json<T: DeserializeOwned>(file: &Path, format: Format) -> Result<T, CorpusError> {
     let text = read_text(file)?;
     serde_json::from_str(&text).map_err(|source| CorpusError::Json { file: file.to_owned(), format, source })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_end_as_unix_windows_and_old_macs_end_them() {
+        for text in ["a b\n\n c\n", "a b\r\n\r\n c\r\n", "a b\r\r c\r"] {
+            assert_eq!(lines(text).collect::<Vec<_>>(), [(1, "a b"), (3, " c")], "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_read_without_the_mark_that_editors_put_before_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("names.txt");
+        std::fs::write(&path, "\u{feff}b.jpg\n\n a.jpg \n").unwrap();
+        assert_eq!(names(&path).unwrap().into_iter().collect::<Vec<_>>(), ["a.jpg", "b.jpg"]);
+        std::fs::write(&path, "\n").unwrap();
+        assert!(names(&path).unwrap_err().to_string().ends_with("names.txt: is empty; give one name a line"));
+    }
 }

@@ -31,6 +31,7 @@ mod tsv;
 use std::path::{Path, PathBuf};
 
 pub use error::CorpusError;
+pub use files::names;
 pub use format::{Format, UnknownFormat};
 pub use problem::Problem;
 pub use split::{Split, UnknownSplit};

@@ -49,6 +49,9 @@ pub struct Parts<'a> {
     pub training: serde_json::Value,
 }
 
+/// The most new words that a bundle can take: what a device was measured with.
+pub const MAX_SLOTS: usize = 256;
+
 /// The self-test's picture in the bundle.
 const GOLDEN: &str = "golden.jpg";
 

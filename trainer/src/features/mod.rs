@@ -10,7 +10,7 @@
 //! trunk.onnx      the trunk itself; a training run notes its hash, so that `export` cannot take another
 //! ```
 //!
-//! Rows are kept as long as trunk, views and a picture's name stay the same: captions and splits may change, pictures may
+//! Rows are kept as long as trunk, views and a picture's name and length stay the same: captions and splits may change, pictures may
 //! come and go. Whoever reads the folder keeps it from being written.
 
 mod crop;

@@ -63,7 +63,7 @@ pub enum Prepared {
 const FLUSH_EVERY: usize = 64;
 
 /// Fills `options.out` with features of all pictures of `corpus`. What an earlier call with the same trunk computed for
-/// pictures of the same names is kept. Pictures that cannot be decoded are listed, not fatal.
+/// pictures of the same names and lengths is kept. Pictures that cannot be decoded are listed, not fatal.
 ///
 /// # Errors
 /// When the trunk cannot be loaded, or the folder cannot be written or is in use.
@@ -100,6 +100,7 @@ fn prepared(picture: &Picture) -> PreparedPicture {
         captions: picture.captions.clone(),
         split: picture.split,
         label: picture.label.clone(),
+        bytes: std::fs::metadata(&picture.path).map(|file| file.len()).ok(),
     }
 }
 
@@ -137,7 +138,7 @@ fn begin_anew(
         let file = open_for_writing(&temporary)?;
         store::lock(&temporary, file.try_lock())?;
         file.set_len(index.file_length())?;
-        if let Some(previous) = previous.filter(|previous| previous.index.same_trunk(index)) {
+        if let Some(previous) = previous.filter(|previous| previous.index.other_rows(index).is_none()) {
             let old: HashMap<&str, usize> = previous
                 .index
                 .pictures
@@ -148,7 +149,9 @@ fn begin_anew(
                 .collect();
             let mut rows = vec![0; index.views * index.row_bytes()];
             for (place, picture) in index.pictures.iter().enumerate() {
-                if let Some(&from) = old.get(picture.name.as_str()) {
+                let from = old.get(picture.name.as_str());
+                if let Some(&from) = from.filter(|&&from| previous.index.pictures[from].is_same_file(picture))
+                {
                     found.read_exact_at(&mut rows, index.offset(from))?;
                     file.write_all_at(&rows, index.offset(place))?;
                     status[place] = DONE;
@@ -182,7 +185,7 @@ struct Cache {
 }
 
 impl Cache {
-    /// Opens the folder for writing. Rows that it holds already, of the same trunk and of pictures of the same names, are
+    /// Opens the folder for writing. Rows that it holds already, of the same trunk and of the same pictures, are
     /// kept; pictures that were rejected are tried again.
     fn open(folder: &Path, index: Index, trunk: &[u8]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

@@ -1,6 +1,6 @@
 //! Reading a prepared folder.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
@@ -52,6 +52,17 @@ pub struct PreparedPicture {
     /// Its scene or class, where the corpus tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
+    /// Length of its file, by which another picture of the same name is noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+}
+
+impl PreparedPicture {
+    /// Whether both have one name and, as far as is known, one file.
+    pub(super) fn is_same_file(&self, other: &Self) -> bool {
+        let changed = self.bytes.zip(other.bytes).is_some_and(|(old, new)| old != new);
+        self.name == other.name && !changed
+    }
 }
 
 /// A picture that could not be used, and why.
@@ -201,26 +212,42 @@ impl Index {
 
     /// Whether both have the same pictures in the same rows of the same trunk, whatever is said of them.
     pub(super) fn same_rows(&self, other: &Self) -> bool {
-        let names = self.pictures.iter().map(|picture| &picture.name);
-        self.same_trunk(other) && names.eq(other.pictures.iter().map(|picture| &picture.name))
+        self.other_rows(other).is_none()
+            && self.pictures.len() == other.pictures.len()
+            && self.pictures.iter().zip(&other.pictures).all(|(old, new)| old.is_same_file(new))
     }
 
-    /// Whether a picture's rows are the same in both.
-    pub(super) fn same_trunk(&self, other: &Self) -> bool {
-        self.trunk_sha256 == other.trunk_sha256 && self.trunk == other.trunk && self.views == other.views
+    /// Why no row of the one is a row of the other, if so, for people.
+    pub(super) fn other_rows(&self, other: &Self) -> Option<&'static str> {
+        if self.trunk_sha256 != other.trunk_sha256 || self.trunk != other.trunk {
+            Some("the features that it holds are another trunk's, and are made anew")
+        } else if self.views != other.views {
+            Some("it holds other mirrored pictures or crops, and is made anew")
+        } else {
+            None
+        }
     }
 
     /// What of these features is gone once the folder holds `other`, for people.
     pub(super) fn lost_to(&self, other: &Self) -> Option<String> {
-        if self.trunk_sha256 != other.trunk_sha256 || self.trunk != other.trunk {
-            return Some("the features that it holds are another trunk's, and are made anew".to_owned());
+        if let Some(reason) = self.other_rows(other) {
+            return Some(reason.to_owned());
         }
-        if self.views != other.views {
-            return Some("it holds other mirrored pictures or crops, and is made anew".to_owned());
+        let kept: HashMap<&str, &PreparedPicture> =
+            other.pictures.iter().map(|picture| (picture.name.as_str(), picture)).collect();
+        let (mut lost, mut changed) = (0, 0);
+        for picture in &self.pictures {
+            match kept.get(picture.name.as_str()) {
+                None => lost += 1,
+                Some(new) if !picture.is_same_file(new) => changed += 1,
+                Some(_) => {}
+            }
         }
-        let kept: HashSet<&str> = other.pictures.iter().map(|picture| picture.name.as_str()).collect();
-        let lost = self.pictures.iter().filter(|picture| !kept.contains(picture.name.as_str())).count();
-        (lost > 0).then(|| format!("{lost} pictures that it holds are not in the corpus, and go"))
+        let lost = (lost > 0).then(|| format!("{lost} pictures that it holds are not in the corpus, and go"));
+        let changed =
+            (changed > 0).then(|| format!("{changed} pictures are other files now, and are made anew"));
+        let parts: Vec<String> = lost.into_iter().chain(changed).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 
     /// Where the rows of a picture begin.

@@ -1,6 +1,6 @@
 //! The configuration file of `meta-train`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::detectors::DetectorConfig;
 use super::outer::Algorithm;
+use crate::corpus;
 
 /// Everything that determines a meta-trained bundle, beside the bundle that it starts from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -91,10 +92,8 @@ impl MetaConfig {
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub fn unseen(&self) -> anyhow::Result<HashSet<String>> {
-        let Some(path) = &self.unseen else { return Ok(HashSet::new()) };
-        let text = std::fs::read_to_string(path).with_context(|| path.display().to_string())?;
-        Ok(text.lines().map(str::to_owned).collect())
+    pub fn unseen(&self) -> anyhow::Result<BTreeSet<String>> {
+        self.unseen.as_deref().map_or_else(|| Ok(BTreeSet::new()), corpus::names)
     }
 
     /// Reads a configuration.

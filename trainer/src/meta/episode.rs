@@ -3,12 +3,11 @@
 use std::collections::HashSet;
 
 use metalens::adaptation::{Initialization, Shown};
-use metalens::language;
 use metalens_models::Vocabulary;
 
 use super::Body;
 use super::gallery::{Gallery, shown};
-use crate::tasks::{Group, Pool, Sample, Subject, Task};
+use crate::tasks::{Group, Pool, Subject, Task};
 
 /// A task over the pictures of a gallery.
 #[derive(Clone, Debug)]
@@ -48,8 +47,7 @@ pub fn known_words(vocabulary: &Vocabulary) -> HashSet<String> {
         .collect()
 }
 
-/// Lays a task out. New words take slots in alphabetical order, as on the device. Where `written` is given, it is what the support
-/// of a new word says, with the word in the place of `{}`.
+/// Lays a task out. New words take slots in alphabetical order, as on the device.
 ///
 /// # Errors
 /// When shapes do not fit.
@@ -60,22 +58,13 @@ pub fn episode(
     task: &Task,
     pool: &Pool,
     known: &HashSet<String>,
-    written: Option<&str>,
 ) -> anyhow::Result<Episode> {
-    let texts = |sample: &Sample| match (written, &task.subject) {
-        (Some(written), Subject::NewWord { nonce, .. }) => vec![written.replace("{}", nonce)],
-        _ => task.texts(sample, pool),
-    };
-    let support: Vec<(usize, Vec<String>)> =
-        task.support.iter().map(|sample| (sample.picture, texts(sample))).collect();
-    let said = support.iter().flat_map(|(_, texts)| texts).flat_map(|text| language::words(text));
-    let mut new_words: Vec<String> = said.filter(|word| !known.contains(word)).collect();
+    let mut new_words = task.new_words(pool, known);
     new_words.sort_unstable();
-    new_words.dedup();
-    let samples: Vec<(usize, Vec<Vec<u32>>)> = support
-        .iter()
-        .map(|(picture, texts)| (*picture, texts.iter().map(|text| body.ids(text, &new_words)).collect()))
-        .collect();
+    let ids =
+        |sample| task.support_texts(sample, pool).iter().map(|text| body.ids(text, &new_words)).collect();
+    let samples: Vec<(usize, Vec<Vec<u32>>)> =
+        task.support.iter().map(|sample| (sample.picture, ids(sample))).collect();
     let query = task
         .query
         .iter()

@@ -139,7 +139,7 @@ fn ask(
                 }
             }
         }
-        let episode = episode(ground.body, ground.gallery, &start, &task, ground.pool, ground.known, None)?;
+        let episode = episode(ground.body, ground.gallery, &start, &task, ground.pool, ground.known)?;
         let familiarity = start.calibrate(&episode.support, episode.new_words.len()).familiarity;
         // A support caption may hold other words that the vocabulary lacks.
         let nonce = match &task.subject {

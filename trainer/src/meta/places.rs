@@ -94,7 +94,7 @@ pub(super) fn learn_places(
     let samplers = [sampler(1, 10)?, sampler(several, 5)?];
     let draw = |number: usize, initialization: &Initialization<f32>| {
         let task = samplers[usize::from(number % 3 == 2)].task(number);
-        episode(body, &gallery, initialization, &task, &pool, known, None)
+        episode(body, &gallery, initialization, &task, &pool, known)
     };
 
     // Where a picture counts as inside is learned from the first episodes' queries and ordinary pictures.

@@ -59,8 +59,6 @@ pub struct Protocol<'a> {
     pub ordinary_tasks: usize,
     /// An inner loop in the place of the schedule's.
     pub inner_loop: Option<&'a Learned>,
-    /// What the support of a new word says in the place of its captions, `{}` being the word.
-    pub written: Option<&'a str>,
 }
 
 impl Reached {
@@ -102,8 +100,7 @@ impl Protocol<'_> {
         };
         let mut results: Vec<Vec<Outcome>> = methods.iter().map(|_| Vec::new()).collect();
         for (place, task) in self.tasks.iter().enumerate() {
-            let episode =
-                episode(self.body, self.gallery, initialization, task, self.pool, &known, self.written)?;
+            let episode = episode(self.body, self.gallery, initialization, task, self.pool, &known)?;
             let before = (place < self.ordinary_tasks)
                 .then(|| self.score_ordinary(&trial, Method::Before, task, &episode))
                 .transpose()?;

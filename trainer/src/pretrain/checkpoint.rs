@@ -1,6 +1,7 @@
 //! What a run needs to go on bit for bit, in one safetensors file; and the averaged parameters of every epoch.
 
 use std::collections::HashMap;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -80,6 +81,22 @@ pub struct EpochRow {
 pub struct RunFolder(pub PathBuf);
 
 impl RunFolder {
+    /// Keeps other trainers from the folder, as long as what is returned lives.
+    ///
+    /// # Errors
+    /// When another one trains into it.
+    pub fn hold(&self) -> anyhow::Result<File> {
+        let path = self.0.display();
+        let folder = File::open(&self.0).with_context(|| path.to_string())?;
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) => {
+                anyhow::bail!("{path}: another metalens-trainer trains into it; wait until it has ended")
+            }
+            // A file system without locks is no reason not to train.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(folder),
+        }
+    }
+
     /// Writes everything that the run needs to go on.
     pub(super) fn save(
         &self,

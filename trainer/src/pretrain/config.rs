@@ -342,6 +342,10 @@ impl Config {
 
     fn check(&self, path: &Path) -> Result<(), ConfigError> {
         let positive = "needs 1 or more";
+        let width = "needs 1 or more and 4096 at most";
+        let finite = "needs a number of 0 or more";
+        let is_width = |width: usize| (1..=4096).contains(&width);
+        let is_finite = |number: f64| number.is_finite() && number >= 0.0;
         let rate = "needs 0 or more and less than 1";
         let (s, r, m) = (&self.schedule, &self.regularisation, &self.model);
         let lonely = self.objective == Objective::SelfCritical && s.captions < 2;
@@ -349,12 +353,12 @@ impl Config {
         let teachers = taught.map_or(1, |taught| taught.teachers.len());
         let share = taught.map_or(0.0, |taught| taught.share);
         let trunk = self.trunk.clone().unwrap_or_default().learning_rate;
-        let rules: [(&'static str, String, bool, &'static str); 24] = [
-            ("model.token", m.token.to_string(), m.token > 0, positive),
-            ("model.key", m.key.to_string(), m.key > 0, positive),
-            ("model.state", m.state.to_string(), m.state > 0, positive),
-            ("model.word", m.word.to_string(), m.word > 0, positive),
-            ("model.hidden", m.hidden.to_string(), m.hidden > 0, positive),
+        let rules: [(&'static str, String, bool, &'static str); 25] = [
+            ("model.token", m.token.to_string(), is_width(m.token), width),
+            ("model.key", m.key.to_string(), is_width(m.key), width),
+            ("model.state", m.state.to_string(), is_width(m.state), width),
+            ("model.word", m.word.to_string(), is_width(m.word), width),
+            ("model.hidden", m.hidden.to_string(), is_width(m.hidden), width),
             (
                 "validation.pictures",
                 self.validation.pictures.to_string(),
@@ -368,7 +372,12 @@ impl Config {
                 !lonely,
                 "needs 2 or more where the objective is self-critical: each is judged by the others",
             ),
-            ("shards", self.shards.to_string(), self.shards > 0, positive),
+            (
+                "shards",
+                self.shards.to_string(),
+                (1..=1024).contains(&self.shards),
+                "needs 1 or more and 1024 at most",
+            ),
             ("schedule.epochs", s.epochs.to_string(), s.epochs > 0, positive),
             (
                 "schedule.pictures",
@@ -382,10 +391,11 @@ impl Config {
             (
                 "schedule.peak_learning_rate",
                 s.peak_learning_rate.to_string(),
-                s.peak_learning_rate > 0.0,
-                "needs more than 0",
+                is_finite(s.peak_learning_rate) && s.peak_learning_rate > 0.0,
+                "needs a number of more than 0",
             ),
             ("schedule.clip", s.clip.to_string(), s.clip > 0.0, "needs more than 0"),
+            ("schedule.weight_decay", s.weight_decay.to_string(), is_finite(s.weight_decay), finite),
             ("regularisation.dropout", r.dropout.to_string(), (0.0..1.0).contains(&r.dropout), rate),
             (
                 "regularisation.word_dropout",
@@ -399,7 +409,7 @@ impl Config {
                 (0.0..1.0).contains(&r.label_smoothing),
                 rate,
             ),
-            ("trunk.learning_rate", trunk.to_string(), trunk >= 0.0, "needs 0 or more"),
+            ("trunk.learning_rate", trunk.to_string(), is_finite(trunk), finite),
             ("distillation.teachers", teachers.to_string(), teachers > 0, "needs one checkpoint or more"),
             (
                 "distillation.share",
@@ -407,7 +417,7 @@ impl Config {
                 (0.0..=1.0).contains(&share),
                 "needs 0 or more and 1 at most",
             ),
-            ("regularisation.likelihood", r.likelihood.to_string(), r.likelihood >= 0.0, "needs 0 or more"),
+            ("regularisation.likelihood", r.likelihood.to_string(), is_finite(r.likelihood), finite),
             (
                 "vocabulary.max_words",
                 self.vocabulary.max_words.to_string(),
@@ -498,6 +508,9 @@ mod tests {
         assert!(error.contains("regularisation.dropout = 1.5"), "{error}");
         for (text, named) in [
             ("[model]\nword = 0", "model.word = 0"),
+            ("[model]\nstate = 1000000000", "model.state = 1000000000"),
+            ("[schedule]\nweight_decay = nan", "schedule.weight_decay = NaN"),
+            ("[schedule]\npeak_learning_rate = inf", "schedule.peak_learning_rate = inf"),
             ("[validation]\npictures = 0", "validation.pictures = 0"),
             ("objective = \"self-critical\"\n[schedule]\ncaptions = 1", "schedule.captions = 1"),
             ("[trunk]\nlearning_rate = -1", "trunk.learning_rate = -1"),

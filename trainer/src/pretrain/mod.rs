@@ -69,9 +69,15 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
     let features = Features::open(&config.data)?;
     let dataset = Dataset::new(features, config)?;
     let folder = RunFolder(folder.to_owned());
-    let mut trainer = match start {
-        Start::Anew => Trainer::anew(config, &dataset, &folder)?,
-        Start::Resume => Trainer::resume(config, &dataset, &folder)?,
+    let (mut trainer, _held) = match start {
+        Start::Anew => {
+            let trainer = Trainer::anew(config, &dataset, &folder)?;
+            (trainer, folder.hold()?)
+        }
+        Start::Resume => {
+            let held = folder.hold()?;
+            (Trainer::resume(config, &dataset, &folder)?, held)
+        }
     };
     while !trainer.progress.is_finished(&config.schedule) {
         if trainer.epoch(stop)? == Outcome::Interrupted {

@@ -113,6 +113,7 @@ mod tests {
             subject: Subject::NewWord { concept: "dog".into(), nonce: "lumovak".into() },
             support: Vec::new(),
             query: vec![sample],
+            written: None,
         };
         let reached = |method: Method, f1: f64, said: &str| Reached {
             method: method.to_string(),

@@ -97,6 +97,7 @@ mod tests {
             subject: Subject::NewWord { concept: "dog".into(), nonce: "lumovak".into() },
             support: vec![sample(0, Group::Concept, vec![1])],
             query: vec![sample(1, Group::Concept, vec![0, 1]), sample(2, Group::Unrelated, vec![0])],
+            written: None,
         };
         let path_of = |place: usize| folder.path().join(names[place]);
         let page = task_sheet("task 4", &task, &pool, path_of).unwrap();

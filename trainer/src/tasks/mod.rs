@@ -161,6 +161,9 @@ pub struct Task<P = usize> {
     pub support: Vec<Sample<P>>,
     /// What the adapted head is judged on.
     pub query: Vec<Sample<P>>,
+    /// What the support of a new word says in the place of its captions, `{}` being the word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written: Option<String>,
 }
 
 impl Subject {
@@ -194,12 +197,21 @@ impl Task {
         sample.captions.iter().map(|&caption| self.subject.rename(&captions[caption])).collect()
     }
 
+    /// What the head is told of one of the support's samples.
+    #[must_use]
+    pub fn support_texts(&self, sample: &Sample, pool: &Pool) -> Vec<String> {
+        match (&self.written, &self.subject) {
+            (Some(written), Subject::NewWord { nonce, .. }) => vec![written.replace("{}", nonce)],
+            _ => self.texts(sample, pool),
+        }
+    }
+
     /// The words of the support that are not `known`, each once, in the order in which they are said: each needs a
     /// slot.
     #[must_use]
     pub fn new_words(&self, pool: &Pool, known: &HashSet<String>) -> Vec<String> {
         let mut seen = HashSet::new();
-        let texts = self.support.iter().flat_map(|sample| self.texts(sample, pool));
+        let texts = self.support.iter().flat_map(|sample| self.support_texts(sample, pool));
         let said = texts.flat_map(|text| words(&text)).filter(|word| !known.contains(word));
         said.filter(|word| seen.insert(word.clone())).collect()
     }
@@ -216,6 +228,7 @@ impl<P> Task<P> {
             samples.iter().map(one).collect::<Result<Vec<_>, E>>()
         };
         let (support, query) = (all(&self.support)?, all(&self.query)?);
-        Ok(Task { number: self.number, subject: self.subject.clone(), support, query })
+        let (subject, written) = (self.subject.clone(), self.written.clone());
+        Ok(Task { number: self.number, subject, support, query, written })
     }
 }

@@ -97,7 +97,7 @@ impl<'a> Sampler<'a> {
             }
             _ => unreachable!("`new` finds the subjects of the kind"),
         };
-        Task { number, subject, support, query }
+        Task { number, subject, support, query, written: None }
     }
 
     /// The tasks 0 to `count` - 1.

@@ -191,13 +191,19 @@ fn new_words_are_those_of_the_support_as_it_is_renamed() {
     let corpus = Corpus::new(&[("a", &["A dog bites a frisbee", "the dog"]), ("b", &["a zebra"])]);
     let pool = corpus.pool();
     let sample = |picture, captions| Sample { picture, group: Group::Concept, captions };
-    let task = Task {
+    let mut task = Task {
         number: 0,
         subject: Subject::NewWord { concept: "dog".into(), nonce: "lumovak".into() },
         support: vec![sample(0, vec![0, 1])],
         query: vec![sample(1, vec![0])],
+        written: None,
     };
     let known = ["a", "the", "dog"].map(str::to_owned).into();
     assert_eq!(task.new_words(&pool, &known), ["lumovak", "bites", "frisbee"]);
     assert_eq!(task.texts(&task.support[0], &pool), ["a lumovak bites a frisbee", "the lumovak"]);
+
+    task.written = Some("this is a {}".into());
+    assert_eq!(task.support_texts(&task.support[0], &pool), ["this is a lumovak"]);
+    assert_eq!(task.new_words(&pool, &known), ["this", "is", "lumovak"]);
+    assert_eq!(task.texts(&task.query[0], &pool), ["a zebra"]);
 }

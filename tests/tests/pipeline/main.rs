@@ -1,6 +1,8 @@
 //! From drawn pictures to captions: what the trainer computes and what the device computes are the same.
 #![allow(clippy::unwrap_used)]
 
+mod prepare;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -18,13 +20,7 @@ use metalens_trainer::export;
 use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
 use metalens_trainer::onnx::Precision;
 use metalens_trainer::pretrain::config::{Config, Distillation, Objective, Trunk};
-use metalens_trainer::pretrain::{self, Outcome, Start};
-
-/// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
-fn options(folder: &Path, out: &str) -> PrepareOptions {
-    let (trunk, (_, shape)) = (folder.join("trunk.onnx"), tiny::trunk());
-    PrepareOptions { trunk, shape, out: folder.join(out), mirrored: true, crops: 0, threads: 2 }
-}
+use metalens_trainer::pretrain::{self, Outcome, RunFolder, Start};
 
 fn flat(tensor: &Tensor) -> Vec<f32> {
     tensor.flatten_all().unwrap().to_vec1().unwrap()
@@ -215,196 +211,6 @@ fn a_student_knows_what_those_know_whom_it_listens_to() {
 }
 
 #[test]
-fn pictures_that_cannot_be_used_are_listed_and_training_goes_on_without_them() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let images = small.corpus.join("images");
-    std::fs::write(images.join("0-01.png"), b"").unwrap();
-    std::fs::write(images.join("1-01.png"), b"this is no picture").unwrap();
-    let whole = std::fs::read(images.join("2-01.png")).unwrap();
-    std::fs::write(images.join("2-01.png"), &whole[..whole.len() / 2]).unwrap();
-    std::fs::remove_file(images.join("3-01.png")).unwrap();
-    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    assert_eq!(corpus.missing().collect::<Vec<_>>(), ["3-01.png"]);
-
-    let options = PrepareOptions { mirrored: false, ..options(folder.path(), "again") };
-    let Prepared::Finished { usable, rejected } =
-        features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap()
-    else {
-        panic!("nobody interrupted it")
-    };
-    let names: Vec<&str> = rejected.iter().map(|r| r.name.as_str()).collect();
-    assert_eq!(names, ["0-01.png", "1-01.png", "2-01.png"]);
-    assert_eq!(usable, corpus.pictures.len() - 3);
-    assert!(rejected[0].reason.contains("empty") && rejected[2].reason.contains("ends early"));
-
-    let config = Config {
-        regularisation: pretrain::config::Regularisation { flip: false, ..Default::default() },
-        ..tiny::config(&options.out, 1)
-    };
-    let outcome = pretrain::run(&config, &small.run, Start::Anew, &AtomicBool::new(false)).unwrap();
-    assert_eq!(outcome, Outcome::Finished);
-}
-
-#[test]
-fn preparing_goes_on_where_it_stopped_and_starts_anew_for_another_trunk() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let first = std::fs::read(small.data.join("features.f16")).unwrap();
-    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let options = options(folder.path(), "data");
-
-    // As after a power cut: some pictures are marked as not done, and their rows are garbage.
-    let mut status = std::fs::read(small.data.join("status.bin")).unwrap();
-    status[3..9].fill(0);
-    std::fs::write(small.data.join("status.bin"), &status).unwrap();
-    let row = first.len() / status.len();
-    let mut torn = first.clone();
-    torn[3 * row..9 * row].fill(0xaa);
-    std::fs::write(small.data.join("features.f16"), &torn).unwrap();
-    assert!(Features::open(&small.data).unwrap_err().to_string().contains("6 of 72 pictures"));
-
-    // Stopped at once: nothing is lost; then to the end.
-    let stopped = features::prepare(&corpus, &options, &AtomicBool::new(true)).unwrap();
-    assert_eq!(stopped, Prepared::Interrupted { pending: 6 });
-    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
-    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
-
-    // A finished folder is not computed again: a mark in a done row survives.
-    torn = first.clone();
-    torn[0] ^= 1;
-    std::fs::write(small.data.join("features.f16"), &torn).unwrap();
-    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
-    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == torn);
-
-    // Another trunk, if only by its hash, makes everything anew.
-    let mut other = tiny::trunk().0;
-    let producer = other.windows(8).position(|w| w == b"metalens").unwrap();
-    other[producer] = b'M';
-    std::fs::write(&options.trunk, other).unwrap();
-    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
-    assert!(std::fs::read(small.data.join("features.f16")).unwrap() == first);
-}
-
-#[test]
-fn a_folder_survives_a_trunk_that_is_none_and_is_not_made_of_another_ones_files() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let content =
-        |folder: &Path| ["features.f16", "trunk.onnx"].map(|name| std::fs::read(folder.join(name)).ok());
-    let prepare = |options: &PrepareOptions| features::prepare(&corpus, options, &AtomicBool::new(false));
-
-    let before = content(&small.data);
-    let broken =
-        PrepareOptions { trunk: folder.path().join("broken.onnx"), ..options(folder.path(), "data") };
-    std::fs::write(&broken.trunk, "no trunk").unwrap();
-    let error = format!("{:#}", prepare(&broken).unwrap_err());
-    assert!(error.contains("broken.onnx"), "{error}");
-    assert_eq!(content(&small.data), before);
-
-    let other = options(folder.path(), "precious");
-    std::fs::create_dir(&other.out).unwrap();
-    std::fs::write(other.out.join("features.f16"), "somebody's").unwrap();
-    let error = format!("{:#}", prepare(&other).unwrap_err());
-    assert!(
-        error.ends_with("precious: holds files that `prepare` did not write; give another --out"),
-        "{error}"
-    );
-    assert_eq!(content(&other.out), [Some(b"somebody's".to_vec()), None]);
-}
-
-#[test]
-fn rows_are_kept_by_name_when_captions_or_pictures_change() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let features = small.data.join("features.f16");
-    let mut corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let options = options(folder.path(), "data");
-    let prepare = |corpus: &corpus::Corpus| features::prepare(corpus, &options, &AtomicBool::new(false));
-    let first = std::fs::read(&features).unwrap();
-    let row = first.len() / corpus.pictures.len();
-
-    // A mark in the second picture's rows tells whether they are computed again.
-    let mut marked = first.clone();
-    marked[row] ^= 1;
-    std::fs::write(&features, &marked).unwrap();
-    corpus.pictures[1].captions.push("another caption".into());
-    prepare(&corpus).unwrap();
-    assert!(std::fs::read(&features).unwrap() == marked);
-    let index = Features::open(&small.data).unwrap().index().clone();
-    assert_eq!(index.pictures[1].captions.last().unwrap(), "another caption");
-
-    // Without the first picture its rows are gone, and the others' move up; with it they are computed again.
-    let gone = corpus.pictures.remove(0);
-    prepare(&corpus).unwrap();
-    assert!(std::fs::read(&features).unwrap() == marked[row..]);
-    corpus.pictures.insert(0, gone);
-    prepare(&corpus).unwrap();
-    assert!(std::fs::read(&features).unwrap() == marked);
-
-    // Features that are gone are not believed to be there.
-    std::fs::remove_file(&features).unwrap();
-    prepare(&corpus).unwrap();
-    assert!(std::fs::read(&features).unwrap() == first);
-
-    // A reader keeps the folder as it is.
-    let reader = Features::open(&small.data).unwrap();
-    let error = prepare(&corpus).unwrap_err().to_string();
-    assert!(error.contains("features.f16: in use"), "{error}");
-    drop(reader);
-    prepare(&corpus).unwrap();
-}
-
-#[test]
-fn crops_stand_beside_the_picture_and_its_mirror_image_and_are_the_same_each_time() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    let never = AtomicBool::new(false);
-    let cropped = |out| {
-        let options = PrepareOptions { crops: 2, ..options(folder.path(), out) };
-        features::prepare(&corpus, &options, &never).unwrap();
-        Features::open(&options.out).unwrap()
-    };
-    let (plain, one, two) = (Features::open(&small.data).unwrap(), cropped("one"), cropped("two"));
-    assert_eq!((plain.index().views, one.index().views), (2, 4));
-    let view = |features: &Features, view| {
-        let mut row = Vec::new();
-        features.extend(5, view, &mut row);
-        row
-    };
-    for number in 0..4 {
-        assert_eq!(view(&one, number), view(&two, number));
-    }
-    assert_eq!((view(&one, 0), view(&one, 1)), (view(&plain, 0), view(&plain, 1)));
-    assert!(view(&one, 2) != view(&one, 0) && view(&one, 3) != view(&one, 2));
-
-    let without = PrepareOptions { crops: 1, mirrored: false, ..options(folder.path(), "three") };
-    assert!(features::prepare(&corpus, &without, &never).is_err());
-}
-
-#[test]
-fn a_rejected_picture_is_tried_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let small = tiny::prepare(folder.path()).unwrap();
-    let picture = small.corpus.join("images/0-01.png");
-    let whole = std::fs::read(&picture).unwrap();
-    let options = PrepareOptions { mirrored: false, ..options(folder.path(), "again") };
-    std::fs::write(&picture, &whole[..40]).unwrap();
-    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
-    for (attempt, expected) in [1, 1, 0].into_iter().enumerate() {
-        if attempt == 2 {
-            std::fs::write(&picture, &whole).unwrap();
-        }
-        let prepared = features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
-        let Prepared::Finished { rejected, .. } = prepared else { panic!("nobody interrupted it") };
-        assert_eq!(rejected.len(), expected);
-        assert_eq!(Features::open(&options.out).unwrap().index().rejected, rejected);
-    }
-}
-
-#[test]
 fn a_run_is_tied_to_its_trunk_and_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let small = tiny::prepare(folder.path()).unwrap();
@@ -424,6 +230,12 @@ fn a_run_is_tied_to_its_trunk_and_its_words() {
     let other = folder.path().join("other");
     let error = pretrain::run(&Config { initial, ..rare }, &other, Start::Anew, &never).unwrap_err();
     assert!(format!("{error:#}").contains("initial: ") && !other.exists(), "{error:#}");
+
+    let held = RunFolder(small.run.clone()).hold().unwrap();
+    let error = format!("{:#}", resume(&config).unwrap_err());
+    assert!(error.ends_with("another metalens-trainer trains into it; wait until it has ended"), "{error}");
+    drop(held);
+    resume(&config).unwrap();
 
     std::fs::write(small.run.join("trunk.sha256"), "0123\n").unwrap();
     let error = format!("{:#}", resume(&config).unwrap_err());
