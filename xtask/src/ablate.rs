@@ -9,8 +9,10 @@ use anyhow::Context;
 use crate::run::{absolute, cargo, root, run, target};
 
 /// Name, and what is set instead of the configuration's own.
-const ROWS: [(&str, &[&str]); 7] = [
+const ROWS: [(&str, &[&str]); 8] = [
     ("as configured", &[]),
+    // What chance is worth.
+    ("another seed", &["seed=2"]),
     ("no mirrored pictures", &["regularisation.flip=false"]),
     ("no label smoothing", &["regularisation.label_smoothing=0.0"]),
     ("word dropout 0.1", &["regularisation.word_dropout=0.1"]),

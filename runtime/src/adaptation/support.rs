@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use metalens_models::{TokenId, Vocabulary};
 
 use super::CalibrationError;
-use crate::language::spelled;
+use crate::language::{lines, spelled};
 use crate::vision::read_file;
 
 /// The file of captions in a support set's folder.
@@ -36,11 +36,8 @@ pub fn read_support(path: &Path) -> Result<Vec<Sample>, CalibrationError> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let mut samples: Vec<Sample> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for (place, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        if line.trim().is_empty() {
-            continue;
-        }
-        let at = || format!("{}:{}", file.display(), place + 1);
+    for (number, line) in lines(&text) {
+        let at = || format!("{}:{number}", file.display());
         let (name, caption) = match line.split_once('\t').map(|(name, caption)| (name.trim(), caption.trim()))
         {
             Some((name, caption)) if !name.is_empty() => (name, caption),

@@ -211,6 +211,55 @@ fn a_student_knows_what_those_know_whom_it_listens_to() {
 }
 
 #[test]
+fn a_run_that_could_learn_nothing_does_not_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let begin = |config: &Config| {
+        let error = pretrain::run(config, &small.run, Start::Anew, &AtomicBool::new(false)).unwrap_err();
+        assert!(!small.run.exists());
+        format!("{error:#}")
+    };
+    let mut config = tiny::config(&small.data, 1);
+    config.vocabulary.min_count = 1_000_000;
+    assert!(begin(&config).contains("no word stands vocabulary.min_count = 1000000 times"));
+
+    // All pictures but one say nothing that is a word.
+    let index = small.data.join("pictures.json");
+    let mut pictures: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
+    for picture in &mut pictures["pictures"].as_array_mut().unwrap()[1..] {
+        picture["captions"] = serde_json::json!(["..."]);
+    }
+    std::fs::write(&index, pictures.to_string()).unwrap();
+    let error = begin(&tiny::config(&small.data, 1));
+    assert!(
+        error.contains("have words in their captions, and schedule.pictures = 8")
+            || error.contains("no word"),
+        "{error}"
+    );
+}
+
+#[test]
+fn of_epochs_with_the_same_cider_the_one_with_the_least_loss_is_the_best() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    // One picture's caption has no CIDEr: every word is in every document.
+    let mut config = tiny::config(&small.data, 6);
+    config.validation.pictures = 1;
+    config.schedule.patience = Some(2);
+    pretrain::run(&config, &small.run, Start::Anew, &AtomicBool::new(false)).unwrap();
+    let curve = std::fs::read_to_string(small.run.join("curve.csv")).unwrap();
+    let column = |number: usize| -> Vec<f64> {
+        curve.lines().skip(1).map(|row| row.split(',').nth(number).unwrap().parse().unwrap()).collect()
+    };
+    let (losses, cider) = (column(3), column(9));
+    assert!(cider.iter().all(|&cider| cider == 0.0), "{cider:?}");
+    let best = (0..losses.len()).min_by(|&a, &b| losses[a].total_cmp(&losses[b])).unwrap();
+    assert!(best > 0, "{losses:?}");
+    let read = |name: &str| std::fs::read(small.run.join(name)).unwrap();
+    assert!(read("best.safetensors") == read(&format!("epoch-{:03}.safetensors", best + 1)));
+}
+
+#[test]
 fn a_run_is_tied_to_its_trunk_and_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let small = tiny::prepare(folder.path()).unwrap();

@@ -115,6 +115,46 @@ fn a_folder_survives_a_trunk_that_is_none_and_is_not_made_of_another_ones_files(
     assert_eq!(content(&other.out), [Some(b"somebody's".to_vec()), None]);
 }
 
+/// As on a full disk: what is to stand beside the old files cannot be written.
+#[test]
+fn a_folder_whose_new_files_cannot_be_written_stays_as_it_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let mut corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let options = options(folder.path(), "data");
+    let prepare = |corpus: &corpus::Corpus| features::prepare(corpus, &options, &AtomicBool::new(false));
+    let content = || {
+        let mut names: Vec<_> =
+            std::fs::read_dir(&small.data).unwrap().map(|file| file.unwrap().path()).collect();
+        names.sort();
+        names.into_iter().map(|path| (std::fs::read(&path).ok(), path)).collect::<Vec<_>>()
+    };
+    corpus.pictures.pop();
+    for name in ["features.f16", "pictures.json", "status.bin"] {
+        let in_the_way = metalens_models::hidden_sibling(&small.data.join(name), "new");
+        std::fs::create_dir(&in_the_way).unwrap();
+        let before = content();
+        let error = format!("{:#}", prepare(&corpus).unwrap_err());
+        assert!(error.contains(name), "{error}");
+        assert!(content() == before, "{name}");
+        std::fs::remove_dir(&in_the_way).unwrap();
+    }
+    prepare(&corpus).unwrap();
+    assert_eq!(Features::open(&small.data).unwrap().index().pictures.len(), corpus.pictures.len());
+}
+
+#[test]
+fn what_a_first_call_left_that_could_write_nothing_is_no_hindrance() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let options = options(folder.path(), "again");
+    std::fs::create_dir(&options.out).unwrap();
+    std::fs::write(options.out.join("features.f16"), "").unwrap();
+    features::prepare(&corpus, &options, &AtomicBool::new(false)).unwrap();
+    Features::open(&options.out).unwrap();
+}
+
 #[test]
 fn rows_are_kept_by_name_when_captions_or_pictures_change() {
     let folder = tempfile::tempdir().unwrap();
@@ -158,7 +198,7 @@ fn rows_are_kept_by_name_when_captions_or_pictures_change() {
 }
 
 #[test]
-fn another_picture_of_the_same_name_is_noticed_by_its_length() {
+fn another_picture_of_the_same_name_is_noticed() {
     let folder = tempfile::tempdir().unwrap();
     let small = tiny::prepare(folder.path()).unwrap();
     let features = small.data.join("features.f16");
@@ -173,13 +213,15 @@ fn another_picture_of_the_same_name_is_noticed_by_its_length() {
     marked[0] ^= 1;
     marked[row] ^= 1;
     std::fs::write(&features, &marked).unwrap();
-    let length = |picture: &corpus::Picture| std::fs::metadata(&picture.path).unwrap().len();
-    let changed = &corpus.pictures[0];
-    let other = corpus.pictures.iter().position(|picture| length(picture) != length(changed)).unwrap();
-    std::fs::copy(&corpus.pictures[other].path, &changed.path).unwrap();
+    // Drawn pictures have one length here, so that it is the time that tells.
+    let (changed, other) = (&corpus.pictures[0].path, 20);
+    std::fs::copy(&corpus.pictures[other].path, changed).unwrap();
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(60);
+    std::fs::File::options().append(true).open(changed).unwrap().set_modified(later).unwrap();
     prepare();
     let found = std::fs::read(&features).unwrap();
-    assert!(other > 1 && found[..row] == first[other * row..][..row], "it kept the old picture's features");
+    assert!(first[..row] != first[other * row..][..row], "both pictures are alike");
+    assert!(found[..row] == first[other * row..][..row], "it kept the old picture's features");
     assert!(found[row..] == marked[row..], "an unchanged picture was computed again");
 }
 

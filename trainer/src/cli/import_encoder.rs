@@ -40,6 +40,7 @@ fn share(text: &str) -> Result<f32, String> {
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    super::two_files(("CHECKPOINT", Some(&arguments.checkpoint)), ("--out", Some(&arguments.out)))?;
     let weights = checkpoint::read(&arguments.checkpoint)?;
     let of_checkpoint = || arguments.checkpoint.display().to_string();
     let precision = arguments.precision;

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use metalens::cli::{BundleArgument, say};
+use metalens::language::MAX_BEAM;
 use metalens_trainer::corpus::{self, Format, Split};
 use metalens_trainer::evaluate::evaluate;
 use metalens_trainer::sheet::contact_sheet;
@@ -28,7 +29,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "tasks")]
     pictures: Option<PathBuf>,
     /// Hypotheses kept while searching; the bundle's own where not given.
-    #[arg(long, conflicts_with = "tasks")]
+    #[arg(long, value_parser = beam_width, conflicts_with = "tasks")]
     beam: Option<usize>,
     /// Write scores, captions and references into this file; with --tasks, the figures of each method.
     #[arg(long, value_name = "FILE", value_parser = super::output)]
@@ -45,6 +46,10 @@ pub struct Arguments {
     threads: Option<usize>,
     #[command(flatten)]
     protocol: protocol::Arguments,
+}
+
+fn beam_width(text: &str) -> Result<usize, String> {
+    super::up_to(text, 1, MAX_BEAM)
 }
 
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {

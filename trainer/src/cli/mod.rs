@@ -109,10 +109,11 @@ fn output(text: &str) -> Result<PathBuf, String> {
     }
 }
 
-/// Two files to write, which are not to be one.
+/// Two files of which one is written, which are not to be one.
 fn two_files(first: (&str, Option<&Path>), second: (&str, Option<&Path>)) -> Result<(), WrongUsage> {
+    let whole = |path: &Path| path.canonicalize().or_else(|_| std::path::absolute(path)).ok();
     match (first.1, second.1) {
-        (Some(a), Some(b)) if a == b => {
+        (Some(a), Some(b)) if whole(a) == whole(b) => {
             Err(WrongUsage(format!("{} and {} are the same file, {}", first.0, second.0, a.display())))
         }
         _ => Ok(()),

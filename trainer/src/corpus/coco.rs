@@ -41,6 +41,11 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     } else {
         Vec::new()
     };
+    let of_year =
+        |year: &str| files.iter().any(|file| file_name(file).ends_with(&format!("{year}{EXTENSION}")));
+    if of_year("2014") && of_year("2017") {
+        return Err(CorpusError::TwoEditions { folder });
+    }
     let mut draft = Draft::default();
     for file in &files {
         read_file(root, file.clone(), &mut draft)?;
@@ -60,11 +65,17 @@ fn read_file(root: &Path, file: PathBuf, draft: &mut Draft) -> Result<(), Corpus
 
     let mut names: HashMap<u64, String> = HashMap::with_capacity(captions.images.len());
     for Image { id, file_name } in captions.images {
-        draft.declare(&file_name, split, &source)?;
-        let first = names.entry(id).or_insert_with(|| file_name.clone());
-        if *first != file_name {
+        // Another file's picture may have that name in its own folder.
+        let name = if draft.has_another_file(&file_name, &source) {
+            format!("{suffix}/{file_name}")
+        } else {
+            file_name
+        };
+        draft.declare(&name, split, &source)?;
+        let first = names.entry(id).or_insert_with(|| name.clone());
+        if *first != name {
             let (first, file) = (first.clone(), source.file.clone());
-            return Err(CorpusError::SameId { file, id, first, second: file_name });
+            return Err(CorpusError::SameId { file, id, first, second: name });
         }
     }
     for Annotation { image_id, caption } in captions.annotations {
@@ -95,6 +106,36 @@ mod tests {
                         {"image_id": 2, "id": 3, "caption": "The dog."}]}"#;
     const VAL: &str = r#"{"images": [{"id": 9, "file_name": "c.jpg"}],
         "annotations": [{"image_id": 9, "caption": "A cow."}]}"#;
+
+    #[test]
+    fn one_name_in_two_folders_is_two_pictures() {
+        let of = |caption: &str| {
+            format!(
+                r#"{{"images": [{{"id": 1, "file_name": "1.jpg"}}], "annotations": [{{"image_id": 1, "caption": "{caption}"}}]}}"#
+            )
+        };
+        for (first, second) in [("a", "b"), ("train2017", "val2017")] {
+            let corpus = TestFolder::new()
+                .file(&format!("annotations/captions_{first}.json"), &of("A dog."))
+                .file(&format!("annotations/captions_{second}.json"), &of("A cat."))
+                .pictures(&[&format!("{first}/1.jpg"), &format!("images/{second}/1.jpg")])
+                .read(Coco);
+            let other = format!("{second}/1.jpg");
+            assert_eq!(picture(&corpus, "1.jpg").captions, ["A dog."]);
+            assert_eq!(picture(&corpus, &other).captions, ["A cat."]);
+            assert!(picture(&corpus, &other).path.ends_with(format!("images/{other}")));
+            assert_eq!(corpus.problems, []);
+        }
+    }
+
+    #[test]
+    fn both_editions_at_once_would_put_a_photograph_into_two_splits() {
+        let test = TestFolder::new()
+            .file("annotations/captions_train2017.json", TRAIN)
+            .file("annotations/captions_val2014.json", VAL);
+        let error = read(test.path()).unwrap_err().to_string();
+        assert!(error.contains("of COCO 2014 and of 2017"), "{error}");
+    }
 
     #[test]
     fn captions_find_their_picture_by_its_number_within_their_file() {

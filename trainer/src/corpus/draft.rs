@@ -68,6 +68,15 @@ impl Draft {
         self.entries.contains_key(name)
     }
 
+    /// Whether the name was given to a picture whose file is not the one that `source` means by it.
+    pub(super) fn has_another_file(&self, name: &str, source: &Source) -> bool {
+        let other = self.entries.get(name).filter(|entry| entry.source.file != source.file);
+        other.is_some_and(|entry| match (entry.source.find(name), source.find(name)) {
+            (Some(first), Some(second)) => first != second,
+            _ => false,
+        })
+    }
+
     /// A caption of a picture that may have been named before.
     pub(super) fn caption(&mut self, name: &str, caption: &str, source: &Rc<Source>) {
         if !self.entries.contains_key(name) {

@@ -45,6 +45,12 @@ pub enum CorpusError {
         /// Their names.
         found: String,
     },
+    /// COCO's editions of 2014 and 2017 are the same photographs under other names, divided in another way.
+    #[error("{folder}: holds captions of COCO 2014 and of 2017, the same photographs in other splits; keep those of one year", folder = folder.display())]
+    TwoEditions {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// A text file is in another encoding.
     #[error("{file}:{line}: not UTF-8; convert the file, for example with iconv", file = file.display())]
     NotUtf8 {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use metalens::language::lines;
 use serde::de::DeserializeOwned;
 
 use super::{CorpusError, Format};
@@ -90,13 +91,6 @@ pub(super) fn read_text(file: &Path) -> Result<String, CorpusError> {
     Ok(text)
 }
 
-/// The lines that are not blank, and their numbers from 1, whatever ends them.
-pub(super) fn lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let end = if text.contains('\n') { '\n' } else { '\r' };
-    let lines = text.split(end).map(|line| line.trim_end_matches('\r'));
-    (1..).zip(lines).filter(|(_, line)| !line.trim().is_empty())
-}
-
 /// The names in a file, one a line.
 ///
 /// # Errors
@@ -118,13 +112,6 @@ pub(super) fn read_json<T: DeserializeOwned>(file: &Path, format: Format) -> Res
 #[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lines_end_as_unix_windows_and_old_macs_end_them() {
-        for text in ["a b\n\n c\n", "a b\r\n\r\n c\r\n", "a b\r\r c\r"] {
-            assert_eq!(lines(text).collect::<Vec<_>>(), [(1, "a b"), (3, " c")], "{text:?}");
-        }
-    }
 
     #[test]
     fn names_are_read_without_the_mark_that_editors_put_before_them() {

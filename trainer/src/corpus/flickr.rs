@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use metalens::language::lines;
+
 use super::draft::Draft;
-use super::files::{Source, at_most_one, check_folder, lines, matching, read_text};
+use super::files::{Source, at_most_one, check_folder, matching, read_text};
 use super::{Corpus, CorpusError, Problem, Split};
 
 /// Where the distributions, and those who hand them on, put the pictures.

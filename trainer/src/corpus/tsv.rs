@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
+use metalens::language::lines;
+
 use super::draft::Draft;
-use super::files::{Source, check_folder, lines, read_text};
+use super::files::{Source, check_folder, read_text};
 use super::{Corpus, CorpusError};
 
 const FILE: &str = "captions.tsv";
@@ -27,7 +29,10 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     let mut draft = Draft::default();
     for (line, content) in lines(&text) {
         match content.split_once('\t').map(|(name, caption)| (name.trim(), caption)) {
-            Some((name, caption)) if !name.is_empty() => draft.caption(name, caption, &source),
+            // A third column would be read as the end of the caption.
+            Some((name, caption)) if !name.is_empty() && !caption.trim().contains('\t') => {
+                draft.caption(name, caption, &source)
+            }
             _ => draft.malformed(&source.file, line, LINE),
         }
     }
@@ -76,7 +81,7 @@ mod tests {
         let test = TestFolder::new()
             .file(
                 "captions.tsv",
-                "\u{feff}a.jpg\tA bolt.\r\na.jpg A nut.\r\n\tno file\r\na.jpg\t\r\nb.jpg\tA nut.\r\n",
+                "\u{feff}a.jpg\tA bolt.\r\na.jpg A nut.\r\n\tno file\r\na.jpg\t\r\nb.jpg\tA nut.\r\na.jpg\tA bolt.\tA nut.\r\n",
             )
             .pictures(&["a.jpg"]);
         let corpus = test.read(Tsv);
@@ -89,6 +94,7 @@ mod tests {
                 malformed(2),
                 malformed(3),
                 Problem::EmptyCaption { picture: "a.jpg".to_owned(), file: file.clone() },
+                malformed(6),
                 Problem::Missing { picture: "b.jpg".to_owned() },
             ]
         );

@@ -53,8 +53,19 @@ const LEGACY_MAGIC: [u8; 15] =
 /// Reads every 32-bit float tensor of the checkpoint at `path`; integer tensors (counters) are left out.
 ///
 /// # Errors
-/// When the file cannot be read, is no checkpoint, or holds tensors that are not contiguous.
+/// When the file cannot be read, is no checkpoint, or holds tensors that are not contiguous or not finite.
 pub fn read(path: &Path) -> Result<Weights, CheckpointError> {
+    let weights = read_any(path)?;
+    match weights.iter().find(|(_, weight)| weight.data.iter().any(|x| !x.is_finite())) {
+        Some((name, _)) => {
+            let reason = format!("{name} holds what is no number; download it again");
+            Err(CheckpointError::Malformed { path: path.to_owned(), reason })
+        }
+        None => Ok(weights),
+    }
+}
+
+fn read_any(path: &Path) -> Result<Weights, CheckpointError> {
     let io = |source| CheckpointError::Io { path: path.to_owned(), source };
     let malformed = |reason: String| CheckpointError::Malformed { path: path.to_owned(), reason };
     let mut reader = BufReader::new(File::open(path).map_err(io)?);

@@ -10,12 +10,12 @@
 //! trunk.onnx      the trunk itself; a training run notes its hash, so that `export` cannot take another
 //! ```
 //!
-//! Rows are kept as long as trunk, views and a picture's name and length stay the same: captions and splits may change, pictures may
-//! come and go. Whoever reads the folder keeps it from being written.
+//! Rows are kept as long as trunk, views and a picture's name, length and time of change stay the same: captions and splits may
+//! change, pictures may come and go. Whoever reads the folder keeps it from being written.
 
 mod crop;
 mod prepare;
 mod store;
 
 pub use prepare::{PrepareOptions, Prepared, prepare};
-pub use store::{Features, FeaturesError, Index, PreparedPicture, Rejected};
+pub use store::{Features, FeaturesError, FileState, Index, PreparedPicture, Rejected};

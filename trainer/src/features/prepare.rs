@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,13 +13,13 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::ProgressBar;
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
-use metalens_models::{Preprocessing, hexadecimal, replace};
+use metalens_models::{Disk, Preprocessing, SystemDisk, folder_of, hexadecimal, hidden_sibling, replace};
 use sha2::{Digest, Sha256};
 
 use super::crop::crop;
 use super::store::{
-    self, DONE, FEATURES, FORMAT, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS, TRUNK,
-    read_index,
+    self, DONE, FEATURES, FORMAT, FileState, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS,
+    TRUNK, read_index,
 };
 use crate::corpus::{Corpus, Picture};
 use crate::encoder::TrunkShape;
@@ -63,7 +63,7 @@ pub enum Prepared {
 const FLUSH_EVERY: usize = 64;
 
 /// Fills `options.out` with features of all pictures of `corpus`. What an earlier call with the same trunk computed for
-/// pictures of the same names and lengths is kept. Pictures that cannot be decoded are listed, not fatal.
+/// pictures of the same names, lengths and times is kept. Pictures that cannot be decoded are listed, not fatal.
 ///
 /// # Errors
 /// When the trunk cannot be loaded, or the folder cannot be written or is in use.
@@ -100,7 +100,7 @@ fn prepared(picture: &Picture) -> PreparedPicture {
         captions: picture.captions.clone(),
         split: picture.split,
         label: picture.label.clone(),
-        bytes: std::fs::metadata(&picture.path).map(|file| file.len()).ok(),
+        file: std::fs::metadata(&picture.path).ok().and_then(|file| FileState::of(&file)),
     }
 }
 
@@ -123,17 +123,53 @@ impl Previous {
     }
 }
 
-/// A features file for `index` in the place of the folder's own, and its status; rows of `previous` that fit are copied
-/// from its file `found`.
+/// Files that stand beside those whose place they are to take, whole and on the medium, so that nothing can fail for lack of space
+/// once one of them has taken it.
+struct Staged(Vec<(PathBuf, PathBuf)>);
+
+impl Staged {
+    fn write(&mut self, path: PathBuf, data: &[u8]) -> anyhow::Result<()> {
+        let temporary = hidden_sibling(&path, "new");
+        self.0.push((temporary.clone(), path.clone()));
+        let write = || -> std::io::Result<()> {
+            let mut file = File::create(&temporary)?;
+            file.write_all(data)?;
+            file.sync_all()
+        };
+        write().with_context(|| path.display().to_string())
+    }
+
+    fn take_their_places(mut self) -> anyhow::Result<()> {
+        for (temporary, path) in self.0.drain(..) {
+            std::fs::rename(&temporary, &path)
+                .and_then(|()| SystemDisk.sync_folder(folder_of(&path)))
+                .with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Staged {
+    fn drop(&mut self) {
+        for (temporary, _) in &self.0 {
+            // The error that is told is the one that stopped the work.
+            let _ = std::fs::remove_file(temporary);
+        }
+    }
+}
+
+/// A features file for `index` beside the folder's own, and its status; rows of `previous` that fit are copied from its file `found`.
 fn begin_anew(
+    staged: &mut Staged,
     folder: &Path,
     index: &Index,
     previous: Option<&Previous>,
     found: &File,
 ) -> anyhow::Result<(File, Vec<u8>)> {
     let path = folder.join(FEATURES);
-    let temporary = metalens_models::hidden_sibling(&path, "new");
+    let temporary = hidden_sibling(&path, "new");
     let mut status = vec![0; index.pictures.len()];
+    staged.0.push((temporary.clone(), path.clone()));
     let mut begin = || -> anyhow::Result<File> {
         let file = open_for_writing(&temporary)?;
         store::lock(&temporary, file.try_lock())?;
@@ -159,16 +195,17 @@ fn begin_anew(
             }
         }
         file.sync_all()?;
-        // From here on until the new status is written, a power cut leaves a folder without one.
-        match std::fs::remove_file(folder.join(STATUS)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        std::fs::rename(&temporary, &path)?;
         Ok(file)
     };
     let file = begin().with_context(|| path.display().to_string())?;
     Ok((file, status))
+}
+
+/// Whether the folder holds files of the names that `prepare` gives, and is none of its folders.
+fn is_foreign(folder: &Path, features: &File) -> bool {
+    let has = |name| folder.join(name).exists();
+    let holds_features = features.metadata().is_ok_and(|file| file.len() > 0);
+    (holds_features || has(INDEX) || has(TRUNK)) && read_index(folder).is_err() && !has(STATUS)
 }
 
 /// A prepared folder that is being filled.
@@ -190,25 +227,37 @@ impl Cache {
     fn open(folder: &Path, index: Index, trunk: &[u8]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
         let path = folder.join(FEATURES);
-        let is_foreign = [FEATURES, INDEX, TRUNK].iter().any(|name| folder.join(name).exists());
-        if is_foreign && read_index(folder).is_err() && !folder.join(STATUS).exists() {
-            bail!("{}: holds files that `prepare` did not write; give another --out", folder.display());
-        }
+        let is_new = !path.exists();
         let found = open_for_writing(&path)?;
         store::lock(&path, found.try_lock())?;
+        if is_foreign(folder, &found) {
+            if is_new {
+                let _ = std::fs::remove_file(&path);
+            }
+            bail!("{}: holds files that `prepare` did not write; give another --out", folder.display());
+        }
         let previous = Previous::read(folder, &found);
         let in_place = previous.as_ref().is_some_and(|previous| previous.index.same_rows(&index));
         if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
             eprintln!("warning: {}: {loss}", folder.display());
         }
+        let mut staged = Staged(Vec::new());
         let (features, status) = match previous {
             Some(previous) if in_place => (found, previous.status),
-            previous => begin_anew(folder, &index, previous.as_ref(), &found)?,
+            previous => begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?,
         };
-        replace(&folder.join(TRUNK), trunk)?;
-        replace(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
-        // Last: without it, or with one of another length, nothing in the folder is trusted.
-        replace(&folder.join(STATUS), &status)?;
+        if !std::fs::read(folder.join(TRUNK)).is_ok_and(|found| found == trunk) {
+            staged.write(folder.join(TRUNK), trunk)?;
+        }
+        staged.write(folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
+        staged.write(folder.join(STATUS), &status)?;
+        // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
+        match std::fs::remove_file(folder.join(STATUS)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(error).with_context(|| folder.join(STATUS).display().to_string());
+            }
+            _ => staged.take_their_places()?,
+        }
         Ok(Self {
             pending: (0..status.len()).filter(|&i| status[i] != DONE).collect(),
             status: open_for_writing(&folder.join(STATUS))?,
@@ -289,7 +338,13 @@ impl Cache {
                             session.set(0, &preprocessor.mirrored())?;
                         }
                         session.run()?;
-                        extend_with_halves(&mut row, session.output(0)?);
+                        let features = session.output(0)?;
+                        anyhow::ensure!(
+                            features.iter().all(|feature| feature.is_finite()),
+                            "{}: the trunk makes no numbers of it; its weights are damaged, import it again",
+                            picture.name
+                        );
+                        extend_with_halves(&mut row, features);
                     }
                     self.features
                         .write_all_at(&row, self.index.offset(place))

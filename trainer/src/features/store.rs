@@ -1,8 +1,9 @@
 //! Reading a prepared folder.
 
 use std::collections::HashMap;
-use std::fs::{File, TryLockError};
+use std::fs::{File, Metadata, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::UNIX_EPOCH;
 
 use half::slice::HalfFloatSliceExt;
 use memmap2::Mmap;
@@ -52,15 +53,32 @@ pub struct PreparedPicture {
     /// Its scene or class, where the corpus tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// Length of its file, by which another picture of the same name is noticed.
+    /// By what another picture of the same name is noticed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub bytes: Option<u64>,
+    pub file: Option<FileState>,
+}
+
+/// How a file was when it was read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileState {
+    /// Its length.
+    pub bytes: u64,
+    /// When it was changed, in milliseconds since 1970.
+    pub modified_ms: u64,
+}
+
+impl FileState {
+    /// Nothing where the system does not tell.
+    pub(super) fn of(file: &Metadata) -> Option<Self> {
+        let since = file.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+        Some(Self { bytes: file.len(), modified_ms: since.as_millis() as u64 })
+    }
 }
 
 impl PreparedPicture {
     /// Whether both have one name and, as far as is known, one file.
     pub(super) fn is_same_file(&self, other: &Self) -> bool {
-        let changed = self.bytes.zip(other.bytes).is_some_and(|(old, new)| old != new);
+        let changed = self.file.zip(other.file).is_some_and(|(old, new)| old != new);
         self.name == other.name && !changed
     }
 }

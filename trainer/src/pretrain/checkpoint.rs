@@ -50,7 +50,7 @@ impl Progress {
     pub fn is_finished(&self, schedule: &Schedule) -> bool {
         let mut best = 0;
         for (place, row) in self.history.iter().enumerate() {
-            if row.validated.scores.cider > self.history[best].validated.scores.cider {
+            if row.validated.is_better_than(&self.history[best].validated) {
                 best = place;
             }
         }
@@ -81,6 +81,21 @@ pub struct EpochRow {
 pub struct RunFolder(pub PathBuf);
 
 impl RunFolder {
+    /// Makes sure that a new run may begin here.
+    pub(super) fn require_empty(&self) -> anyhow::Result<()> {
+        let path = self.0.display();
+        anyhow::ensure!(
+            !self.0.join(LATEST).exists(),
+            "{path}: holds a run already; go on with --resume, or name another folder"
+        );
+        let empty = std::fs::read_dir(&self.0).map_or(true, |mut entries| entries.next().is_none());
+        anyhow::ensure!(
+            empty,
+            "{path}: holds files, and no checkpoint to go on from; empty it, or name another folder"
+        );
+        Ok(())
+    }
+
     /// Keeps other trainers from the folder, as long as what is returned lives.
     ///
     /// # Errors

@@ -327,15 +327,21 @@ impl Config {
             path: path.to_owned(),
             reason: one_line(&error, &text),
         };
-        let mut config: Self = toml::from_str(&text).map_err(malformed)?;
         let mut table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        // The file's own problems have a line; what it lacks, a setting may give.
+        let mut config = toml::from_str::<Self>(&text).map_err(malformed);
         for setting in settings {
             let wrong = |reason: String| ConfigError::Setting { setting: setting.clone(), reason };
             let given: toml::Table =
                 toml::from_str(setting).map_err(|error| wrong(error.message().into()))?;
             replace(&mut table, given);
-            config = table.clone().try_into().map_err(|error| wrong(error.message().into()))?;
+            config = match (config, table.clone().try_into::<Self>()) {
+                (_, Ok(config)) => Ok(config),
+                (Ok(_), Err(error)) => return Err(wrong(error.message().into())),
+                (Err(of_file), Err(_)) => Err(of_file),
+            };
         }
+        let config = config?;
         config.check(path)?;
         Ok(config)
     }
@@ -344,6 +350,8 @@ impl Config {
         let positive = "needs 1 or more";
         let width = "needs 1 or more and 4096 at most";
         let finite = "needs a number of 0 or more";
+        let count = "needs 1 or more and 1000000 at most";
+        let is_count = |number: usize| (1..=1_000_000).contains(&number);
         let is_width = |width: usize| (1..=4096).contains(&width);
         let is_finite = |number: f64| number.is_finite() && number >= 0.0;
         let rate = "needs 0 or more and less than 1";
@@ -378,14 +386,14 @@ impl Config {
                 (1..=1024).contains(&self.shards),
                 "needs 1 or more and 1024 at most",
             ),
-            ("schedule.epochs", s.epochs.to_string(), s.epochs > 0, positive),
+            ("schedule.epochs", s.epochs.to_string(), is_count(s.epochs), count),
             (
                 "schedule.pictures",
                 s.pictures.to_string(),
-                s.pictures >= self.shards,
-                "needs at least one picture a shard",
+                is_count(s.pictures) && s.pictures >= self.shards,
+                "needs at least one picture a shard, and 1000000 at most",
             ),
-            ("schedule.captions", s.captions.to_string(), s.captions > 0, positive),
+            ("schedule.captions", s.captions.to_string(), is_count(s.captions), count),
             ("schedule.average", s.average.to_string(), (0.0..1.0).contains(&s.average), rate),
             ("schedule.warm_up", s.warm_up.to_string(), (0.0..1.0).contains(&s.warm_up), rate),
             (
@@ -500,6 +508,12 @@ mod tests {
             assert_eq!(error.lines().count(), 1);
         }
         assert!(read(&["schedule.epochs=0"]).unwrap_err().to_string().contains("schedule.epochs = 0"));
+
+        std::fs::write(&path, "[schedule]\nepochs = 9\n").unwrap();
+        assert_eq!(read(&["data=\"d\""]).unwrap().data, Path::new("d"));
+        assert!(
+            read(&["seed=2"]).unwrap_err().to_string().contains("run.toml: line 1: missing field `data`")
+        );
     }
 
     #[test]
@@ -509,6 +523,7 @@ mod tests {
         for (text, named) in [
             ("[model]\nword = 0", "model.word = 0"),
             ("[model]\nstate = 1000000000", "model.state = 1000000000"),
+            ("[schedule]\nepochs = 9223372036854775807", "schedule.epochs = 9223372036854775807"),
             ("[schedule]\nweight_decay = nan", "schedule.weight_decay = NaN"),
             ("[schedule]\npeak_learning_rate = inf", "schedule.peak_learning_rate = inf"),
             ("[validation]\npictures = 0", "validation.pictures = 0"),

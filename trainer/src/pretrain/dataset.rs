@@ -11,7 +11,7 @@ use super::config::Config;
 use crate::captioner::{Batch, PackedCaptions};
 use crate::corpus::Split;
 use crate::features::Features;
-use crate::vocabulary::{END, START, TrainingVocabulary, UNKNOWN};
+use crate::vocabulary::{END, SPECIAL, START, TrainingVocabulary, UNKNOWN};
 
 /// A picture of the training split, with its captions as token ids.
 struct Sample {
@@ -81,7 +81,13 @@ impl Dataset {
 
         let words = train.iter().flat_map(|&i| pictures[i].captions.iter().map(String::as_str));
         let vocabulary = TrainingVocabulary::count(words, config.vocabulary.min_count);
-        let training = train
+        anyhow::ensure!(
+            vocabulary.len() > SPECIAL.len(),
+            "{}: no word stands vocabulary.min_count = {} times in the training captions; lower it",
+            config.data.display(),
+            config.vocabulary.min_count
+        );
+        let training: Vec<Sample> = train
             .into_iter()
             .map(|picture| Sample {
                 picture,
@@ -94,6 +100,13 @@ impl Dataset {
             })
             .filter(|sample| !sample.captions.is_empty())
             .collect();
+        anyhow::ensure!(
+            training.len() >= config.schedule.pictures,
+            "{}: {} training pictures have words in their captions, and schedule.pictures = {}",
+            config.data.display(),
+            training.len(),
+            config.schedule.pictures
+        );
         let device = config.device.open().context("device")?;
         Ok(Self { features, device, vocabulary, training, validation })
     }

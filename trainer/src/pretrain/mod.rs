@@ -70,10 +70,7 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
     let dataset = Dataset::new(features, config)?;
     let folder = RunFolder(folder.to_owned());
     let (mut trainer, _held) = match start {
-        Start::Anew => {
-            let trainer = Trainer::anew(config, &dataset, &folder)?;
-            (trainer, folder.hold()?)
-        }
+        Start::Anew => Trainer::anew(config, &dataset, &folder)?,
         Start::Resume => {
             let held = folder.hold()?;
             (Trainer::resume(config, &dataset, &folder)?, held)
@@ -134,16 +131,19 @@ struct Shard {
 }
 
 impl<'a> Trainer<'a> {
-    fn anew(config: &'a Config, dataset: &'a Dataset, folder: &RunFolder) -> anyhow::Result<Self> {
+    /// The trainer of a new run, and what keeps others from its folder.
+    fn anew(
+        config: &'a Config,
+        dataset: &'a Dataset,
+        folder: &RunFolder,
+    ) -> anyhow::Result<(Self, std::fs::File)> {
         let path = &folder.0;
-        let fresh = std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-        anyhow::ensure!(
-            fresh,
-            "{}: holds something already; go on with --resume, or name another folder",
-            path.display()
-        );
+        folder.require_empty()?;
         let trainer = Self::fresh(config, dataset)?;
         std::fs::create_dir_all(path).with_context(|| path.display().to_string())?;
+        let held = folder.hold()?;
+        // Another trainer may have begun here meanwhile.
+        folder.require_empty()?;
         folder.write_text("run.toml", &toml::to_string(config)?)?;
         folder.write_words(&dataset.vocabulary)?;
         folder.write_trunk(dataset.features().index())?;
@@ -153,7 +153,7 @@ impl<'a> Trainer<'a> {
         folder.write_text("held-out.txt", &held_out)?;
         // From here on the run can be resumed.
         folder.save(&trainer.parameters, &trainer.optimiser, &trainer.progress)?;
-        Ok(trainer)
+        Ok((trainer, held))
     }
 
     /// Before the first step.
@@ -376,7 +376,7 @@ impl<'a> Trainer<'a> {
         let max_words = self.config.vocabulary.max_words;
         let validated = validate::validate(&average, self.dataset, max_words)?;
         let progress = &mut self.progress;
-        let best = progress.history.iter().all(|row| row.validated.scores.cider < validated.scores.cider);
+        let best = progress.history.iter().all(|row| validated.is_better_than(&row.validated));
         let seconds = progress.seconds;
         let row = EpochRow {
             epoch: progress.epoch + 1,

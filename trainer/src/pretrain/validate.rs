@@ -21,6 +21,14 @@ pub struct Validated {
     pub scores: Scores,
 }
 
+impl Validated {
+    /// By CIDEr; where that is the same, as it is while no caption has anything right, by the loss.
+    pub(super) fn is_better_than(&self, other: &Self) -> bool {
+        let (mine, others) = (self.scores.cider, other.scores.cider);
+        mine > others || (mine == others && self.loss < other.loss)
+    }
+}
+
 pub(super) fn validate(
     parameters: &Parameters,
     dataset: &Dataset,

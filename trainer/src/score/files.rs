@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use metalens::language::lines;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -25,12 +26,8 @@ struct ReferenceLine {
 /// # Errors
 /// When a file cannot be read, a line is malformed, an id stands twice, or the files are not about the same pictures.
 pub fn score_files(hypotheses: &Path, references: &Path) -> Result<Scores, ScoreError> {
-    let hypothesis_lines: Vec<Hypothesis> = read(hypotheses)?;
-    let reference_lines: Vec<ReferenceLine> = read(references)?;
-    let (captions, order) =
-        by_id(hypotheses, hypothesis_lines.into_iter().map(|line| (line.id, line.caption)))?;
-    let (mut known, reference_order) =
-        by_id(references, reference_lines.into_iter().map(|line| (line.id, line.captions)))?;
+    let (captions, order) = by_id(hypotheses, |line: Hypothesis| (line.id, line.caption))?;
+    let (mut known, reference_order) = by_id(references, |line: ReferenceLine| (line.id, line.captions))?;
     unmatched(hypotheses, references, &order, &known)?;
     unmatched(references, hypotheses, &reference_order, &captions)?;
     let mut captions = captions;
@@ -47,32 +44,27 @@ pub fn score_files(hypotheses: &Path, references: &Path) -> Result<Scores, Score
     score(&samples)
 }
 
-fn read<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, ScoreError> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| ScoreError::Unreadable { path: name.clone(), reason: error.to_string() })?;
-    text.lines()
-        .enumerate()
-        .filter(|(_, line)| !line.trim().is_empty())
-        .map(|(place, line)| {
-            serde_json::from_str(line).map_err(|error| ScoreError::Line {
-                path: name.clone(),
-                line: place + 1,
-                reason: error.to_string(),
-            })
-        })
-        .collect()
-}
-
 /// Values by id, and the ids in the order of the file.
-type ById<T> = (HashMap<String, T>, Vec<String>);
+type ById<V> = (HashMap<String, V>, Vec<String>);
 
-fn by_id<T>(path: &Path, entries: impl Iterator<Item = (String, T)>) -> Result<ById<T>, ScoreError> {
+fn by_id<T: DeserializeOwned, V>(
+    path: &Path,
+    entry: impl Fn(T) -> (String, V),
+) -> Result<ById<V>, ScoreError> {
+    let name = || path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| ScoreError::Unreadable { path: name(), reason: error.to_string() })?;
     let (mut map, mut order) = (HashMap::new(), Vec::new());
-    for (place, (id, value)) in entries.enumerate() {
+    for (line, text) in lines(&text) {
+        let parsed = serde_json::from_str(text).map_err(|error| ScoreError::Line {
+            path: name(),
+            line,
+            reason: error.to_string(),
+        })?;
+        let (id, value) = entry(parsed);
         order.push(id.clone());
         if map.insert(id.clone(), value).is_some() {
-            return Err(ScoreError::Twice { path: path.display().to_string(), line: place + 1, id });
+            return Err(ScoreError::Twice { path: name(), line, id });
         }
     }
     Ok((map, order))
@@ -118,7 +110,7 @@ mod tests {
     #[test]
     fn each_way_to_be_wrong_has_its_own_line() {
         assert!(error("{\"id\": 1}\n", R).contains("h.jsonl:1: "));
-        assert!(error(&format!("{H}{H}"), R).contains("h.jsonl:2: id 1 stands twice"));
+        assert!(error(&format!("\u{feff}{H}\n{H}"), R).contains("h.jsonl:3: id 1 stands twice"));
         let two = format!("{H}{}", H.replace('1', "2"));
         assert!(error(&two, R).contains("1 ids of"));
         assert!(error(&two, R).contains("missing from") && error(&two, R).contains("first is 2"));
