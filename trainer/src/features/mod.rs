@@ -15,6 +15,7 @@
 
 mod crop;
 mod prepare;
+mod staged;
 mod store;
 
 pub use prepare::{PrepareOptions, Prepared, prepare};

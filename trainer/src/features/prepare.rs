@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Write};
+use std::io::ErrorKind;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -13,10 +13,11 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::ProgressBar;
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
-use metalens_models::{Disk, Preprocessing, SystemDisk, folder_of, hexadecimal, hidden_sibling, replace};
+use metalens_models::{Preprocessing, hexadecimal, replace};
 use sha2::{Digest, Sha256};
 
 use super::crop::crop;
+use super::staged::Staged;
 use super::store::{
     self, DONE, FEATURES, FORMAT, FileState, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS,
     TRUNK, read_index,
@@ -123,41 +124,6 @@ impl Previous {
     }
 }
 
-/// Files that stand beside those whose place they are to take, whole and on the medium, so that nothing can fail for lack of space
-/// once one of them has taken it.
-struct Staged(Vec<(PathBuf, PathBuf)>);
-
-impl Staged {
-    fn write(&mut self, path: PathBuf, data: &[u8]) -> anyhow::Result<()> {
-        let temporary = hidden_sibling(&path, "new");
-        self.0.push((temporary.clone(), path.clone()));
-        let write = || -> std::io::Result<()> {
-            let mut file = File::create(&temporary)?;
-            file.write_all(data)?;
-            file.sync_all()
-        };
-        write().with_context(|| path.display().to_string())
-    }
-
-    fn take_their_places(mut self) -> anyhow::Result<()> {
-        for (temporary, path) in self.0.drain(..) {
-            std::fs::rename(&temporary, &path)
-                .and_then(|()| SystemDisk.sync_folder(folder_of(&path)))
-                .with_context(|| path.display().to_string())?;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Staged {
-    fn drop(&mut self) {
-        for (temporary, _) in &self.0 {
-            // The error that is told is the one that stopped the work.
-            let _ = std::fs::remove_file(temporary);
-        }
-    }
-}
-
 /// A features file for `index` beside the folder's own, and its status; rows of `previous` that fit are copied from its file `found`.
 fn begin_anew(
     staged: &mut Staged,
@@ -167,12 +133,10 @@ fn begin_anew(
     found: &File,
 ) -> anyhow::Result<(File, Vec<u8>)> {
     let path = folder.join(FEATURES);
-    let temporary = hidden_sibling(&path, "new");
+    let file = staged.begin(&path)?;
     let mut status = vec![0; index.pictures.len()];
-    staged.0.push((temporary.clone(), path.clone()));
-    let mut begin = || -> anyhow::Result<File> {
-        let file = open_for_writing(&temporary)?;
-        store::lock(&temporary, file.try_lock())?;
+    let mut fill = || -> anyhow::Result<()> {
+        store::lock(&path, file.try_lock())?;
         file.set_len(index.file_length())?;
         if let Some(previous) = previous.filter(|previous| previous.index.other_rows(index).is_none()) {
             let old: HashMap<&str, usize> = previous
@@ -194,10 +158,9 @@ fn begin_anew(
                 }
             }
         }
-        file.sync_all()?;
-        Ok(file)
+        Ok(file.sync_all()?)
     };
-    let file = begin().with_context(|| path.display().to_string())?;
+    fill().with_context(|| path.display().to_string())?;
     Ok((file, status))
 }
 
@@ -241,16 +204,16 @@ impl Cache {
         if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
             eprintln!("warning: {}: {loss}", folder.display());
         }
-        let mut staged = Staged(Vec::new());
+        let mut staged = Staged::default();
         let (features, status) = match previous {
             Some(previous) if in_place => (found, previous.status),
             previous => begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?,
         };
         if !std::fs::read(folder.join(TRUNK)).is_ok_and(|found| found == trunk) {
-            staged.write(folder.join(TRUNK), trunk)?;
+            staged.write(&folder.join(TRUNK), trunk)?;
         }
-        staged.write(folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
-        staged.write(folder.join(STATUS), &status)?;
+        staged.write(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
+        staged.write(&folder.join(STATUS), &status)?;
         // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
         match std::fs::remove_file(folder.join(STATUS)) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
