@@ -1,5 +1,7 @@
-//! Flickr8k (Hodosh et al. 2013) and Flickr30k (Young et al. 2014): a token file and split lists.
+//! Flickr8k (Hodosh et al. 2013) and Flickr30k (Young et al. 2014): a token file and split lists, or the tables in which others hand
+//! them on.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -14,8 +16,19 @@ use super::{Corpus, CorpusError, Problem, Split};
 pub(super) const PICTURE_FOLDERS: [&str; 7] =
     ["images", "Images", "Flicker8k_Dataset", "Flickr8k_Dataset", "flickr30k-images", "flickr30k_images", ""];
 
-const TOKEN_FILES: &str = "Flickr8k.token.txt, results_20130124.token or another *.token* file";
-const TOKEN_LINE: &str = "file#n<TAB>caption";
+const EXPECTED: &str =
+    "Flickr8k.token.txt, results_20130124.token, another *.token* file, captions.txt or results.csv";
+
+/// What the lines of a captions file look like.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// As distributed: `file#n<TAB>caption`.
+    Tokens,
+    /// `captions.txt`: `image,caption`, the caption in quotes where it has commas.
+    Commas,
+    /// `results.csv`: `image_name| comment_number| comment`.
+    Bars,
+}
 const LISTS: [(Split, &str, &str); 3] = [
     (Split::Train, "trainImages.txt", "*trainImages.txt"),
     (Split::Dev, "devImages.txt", "*devImages.txt"),
@@ -24,7 +37,8 @@ const LISTS: [(Split, &str, &str); 3] = [
 
 pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     check_folder(root)?;
-    let tokens = Rc::new(Source::new(token_file(root)?, root, &PICTURE_FOLDERS));
+    let (file, layout) = captions_file(root)?;
+    let tokens = Rc::new(Source::new(file, root, &PICTURE_FOLDERS));
     let mut draft = Draft::default();
     let listed = read_lists(root, &mut draft)?;
 
@@ -32,15 +46,18 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     let mut unlisted = BTreeSet::new();
     let mut captioned = false;
     for (line, content) in lines(&text) {
-        let Some((name, caption)) = parse(content) else {
-            draft.malformed(&tokens.file, line, TOKEN_LINE);
+        if layout.is_heading(content) {
+            continue;
+        }
+        let Some((name, caption)) = layout.parse(content) else {
+            draft.malformed(&tokens.file, line, layout.line());
             continue;
         };
         if listed && !draft.contains(name) {
             unlisted.insert(name);
         } else {
             captioned = true;
-            draft.caption(name, caption, &tokens);
+            draft.caption(name, &caption, &tokens);
         }
     }
     if let Some(&first) = unlisted.first() {
@@ -50,15 +67,21 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
         }
         draft.problems.push(Problem::Unlisted { count, first: first.to_owned(), file });
     }
-    draft.finish(&tokens.file, "lines `file#n<TAB>caption`")
+    draft.finish(&tokens.file, layout.line())
 }
 
 /// Flickr8k comes with a second, lemmatised token file, so the names of the distributions go first.
-fn token_file(root: &Path) -> Result<PathBuf, CorpusError> {
+fn captions_file(root: &Path) -> Result<(PathBuf, Layout), CorpusError> {
     let known = matching(root, |name| name == "Flickr8k.token.txt" || name == "results_20130124.token")?;
     let found = if known.is_empty() { matching(root, |name| name.contains(".token"))? } else { known };
-    at_most_one(root, found, TOKEN_FILES)?
-        .ok_or_else(|| CorpusError::NoCaptionFile { folder: root.to_owned(), expected: TOKEN_FILES })
+    if let Some(file) = at_most_one(root, found, EXPECTED)? {
+        return Ok((file, Layout::Tokens));
+    }
+    let tables = [("captions.txt", Layout::Commas), ("results.csv", Layout::Bars)];
+    let mut tables = tables.into_iter().map(|(name, layout)| (root.join(name), layout));
+    tables
+        .find(|(file, _)| file.is_file())
+        .ok_or_else(|| CorpusError::NoCaptionFile { folder: root.to_owned(), expected: EXPECTED })
 }
 
 /// Whether there is any list.
@@ -78,11 +101,43 @@ fn read_lists(root: &Path, draft: &mut Draft) -> Result<bool, CorpusError> {
     Ok(any)
 }
 
-fn parse(line: &str) -> Option<(&str, &str)> {
-    let (key, caption) = line.split_once('\t')?;
-    let (name, number) = key.rsplit_once('#')?;
-    let numbered = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    (numbered && !name.is_empty()).then_some((name, caption))
+impl Layout {
+    /// What a line is to be.
+    fn line(self) -> &'static str {
+        match self {
+            Self::Tokens => "file#n<TAB>caption",
+            Self::Commas => "image,caption",
+            Self::Bars => "image_name| comment_number| comment",
+        }
+    }
+
+    /// Whether the line names the columns.
+    fn is_heading(self, line: &str) -> bool {
+        !matches!(self, Self::Tokens) && line.trim() == self.line()
+    }
+
+    /// The picture and its caption.
+    fn parse(self, line: &str) -> Option<(&str, Cow<'_, str>)> {
+        let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        let (name, caption) = match self {
+            Self::Tokens => {
+                let (key, caption) = line.split_once('\t')?;
+                let (name, number) = key.rsplit_once('#')?;
+                (name, is_number(number).then_some(Cow::from(caption))?)
+            }
+            Self::Commas => {
+                let (name, caption) = line.split_once(',')?;
+                let quoted = caption.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+                (name.trim(), quoted.map_or(Cow::from(caption), |text| text.replace("\"\"", "\"").into()))
+            }
+            Self::Bars => {
+                let mut columns = line.splitn(3, '|').map(str::trim);
+                let (name, number) = (columns.next()?, columns.next()?);
+                (name, is_number(number).then_some(Cow::from(columns.next()?))?)
+            }
+        };
+        (!name.is_empty()).then_some((name, caption))
+    }
 }
 
 #[cfg(test)]
@@ -104,6 +159,30 @@ mod tests {
         assert_eq!(names(&corpus), ["a.jpg", "b.jpg", "c.jpg"]);
         assert_eq!(picture(&corpus, "b.jpg").captions, ["A dog runs .", "A dog is running ."]);
         assert_eq!(corpus.problems, []);
+    }
+
+    #[test]
+    fn tables_in_which_others_hand_them_on_are_read() {
+        let pictures = ["Images/a.jpg", "Images/b.jpg"];
+        let commas =
+            "image,caption\na.jpg,A dog runs .\nb.jpg,\"A cat , a \"\"tom\"\" , sits .\"\nno picture\n";
+        let test = TestFolder::new().file("captions.txt", commas).pictures(&pictures);
+        let corpus = test.read(Flickr);
+        assert_eq!(picture(&corpus, "a.jpg").captions, ["A dog runs ."]);
+        assert_eq!(picture(&corpus, "b.jpg").captions, ["A cat , a \"tom\" , sits ."]);
+        let file = test.path().join("captions.txt");
+        assert_eq!(corpus.problems, [Problem::Malformed { file, line: 4, expected: "image,caption" }]);
+
+        let bars = "image_name| comment_number| comment\na.jpg| 0| Two dogs , or | run .\nb.jpg| 4   A cat sits .\nb.jpg| 1| A cat .\n";
+        let test = TestFolder::new().file("results.csv", bars).pictures(&pictures);
+        let corpus = test.read(Flickr);
+        assert_eq!(picture(&corpus, "a.jpg").captions, ["Two dogs , or | run ."]);
+        assert_eq!(picture(&corpus, "b.jpg").captions, ["A cat ."]);
+        assert!(
+            matches!(&corpus.problems[..], [Problem::Malformed { line: 3, .. }]),
+            "{:?}",
+            corpus.problems
+        );
     }
 
     #[test]
@@ -190,7 +269,8 @@ mod tests {
         let corpus = test.read(Flickr);
         assert_eq!(corpus.pictures[0].captions, ["A dog"]);
         let file = test.path().join("x.token");
-        let malformed = |line| Problem::Malformed { file: file.clone(), line, expected: TOKEN_LINE };
+        let malformed =
+            |line| Problem::Malformed { file: file.clone(), line, expected: Layout::Tokens.line() };
         let empty = Problem::EmptyCaption { picture: "a.jpg".to_owned(), file: file.clone() };
         assert_eq!(corpus.problems, [malformed(2), malformed(3), malformed(5), malformed(6), empty]);
         assert!(malformed(2).to_string().contains("x.token:2: "));

@@ -6,12 +6,12 @@
 //!
 //! | format | captions | pictures | split |
 //! |---|---|---|---|
-//! | [`Format::Flickr`] | `Flickr8k.token.txt`, `results_20130124.token` or the only `*.token*` | `images/`, `Flicker8k_Dataset/`, `flickr30k-images/` or beside | `*trainImages.txt`, `*devImages.txt`, `*testImages.txt`, else by name |
+//! | [`Format::Flickr`] | `Flickr8k.token.txt`, `results_20130124.token` or the only `*.token*`; else `captions.txt` or `results.csv`, as Kaggle has them | `images/`, `Flicker8k_Dataset/`, `flickr30k-images/` or beside | `*trainImages.txt`, `*devImages.txt`, `*testImages.txt`, else by name |
 //! | [`Format::Karpathy`] | `dataset*.json` | as for Flickr | field `split`, else by name |
 //! | [`Format::Coco`] | `annotations/captions_SUFFIX.json`, all of them | `SUFFIX/`, `images/SUFFIX/`, `images/` or beside | SUFFIX: `train…`, `val…`, `test…`, else by name |
 //! | [`Format::Tsv`] | `captions.tsv`, or the file itself | beside, or `images/` | by name |
 //!
-//! "By name" is [`Split::of_name`]. All text is UTF-8, with or without byte order mark, lines end in LF or CRLF.
+//! "By name" is [`Split::of_name`]. All text is UTF-8, with or without byte order mark, lines end in LF, CRLF or CR.
 //! Whether a picture's bytes can be decoded is not looked at here.
 
 mod coco;
