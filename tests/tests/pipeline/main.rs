@@ -239,6 +239,22 @@ fn a_run_that_could_learn_nothing_does_not_begin() {
 }
 
 #[test]
+fn a_new_run_takes_no_folder_that_holds_something() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let begin =
+        || pretrain::run(&tiny::config(&small.data, 1), &small.run, Start::Anew, &AtomicBool::new(false));
+    std::fs::create_dir(&small.run).unwrap();
+    std::fs::write(small.run.join("notes.txt"), "mine").unwrap();
+    let error = begin().unwrap_err().to_string();
+    assert!(error.contains("holds files, and no checkpoint to go on from; empty it"), "{error}");
+    std::fs::remove_file(small.run.join("notes.txt")).unwrap();
+    begin().unwrap();
+    let error = begin().unwrap_err().to_string();
+    assert!(error.contains("holds a run already; go on with --resume"), "{error}");
+}
+
+#[test]
 fn of_epochs_with_the_same_cider_the_one_with_the_least_loss_is_the_best() {
     let folder = tempfile::tempdir().unwrap();
     let small = tiny::prepare(folder.path()).unwrap();
