@@ -184,6 +184,12 @@ fn rows_are_kept_by_name_when_captions_or_pictures_change() {
     prepare(&corpus).unwrap();
     assert!(std::fs::read(&features).unwrap() == marked);
 
+    // Another corpus does not take the place of this one's.
+    let mut another = corpus.clone();
+    another.pictures.iter_mut().for_each(|picture| picture.name.insert_str(0, "another-"));
+    let error = prepare(&another).unwrap_err().to_string();
+    assert!(error.ends_with("holds features of another corpus; give another --out, or remove it"), "{error}");
+
     // Features that are gone are not believed to be there.
     std::fs::remove_file(&features).unwrap();
     prepare(&corpus).unwrap();

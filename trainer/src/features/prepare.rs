@@ -200,6 +200,9 @@ impl Cache {
             bail!("{}: holds files that `prepare` did not write; give another --out", folder.display());
         }
         let previous = Previous::read(folder, &found);
+        if previous.as_ref().is_some_and(|previous| !previous.index.shares_a_picture(&index)) {
+            bail!("{}: holds features of another corpus; give another --out, or remove it", folder.display());
+        }
         let in_place = previous.as_ref().is_some_and(|previous| previous.index.same_rows(&index));
         if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
             eprintln!("warning: {}: {loss}", folder.display());

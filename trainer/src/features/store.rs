@@ -1,6 +1,6 @@
 //! Reading a prepared folder.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -244,6 +244,12 @@ impl Index {
         } else {
             None
         }
+    }
+
+    /// Whether a picture of the one is, by its name, in the other; nothing counts as a part of anything.
+    pub(super) fn shares_a_picture(&self, other: &Self) -> bool {
+        let names: HashSet<&str> = other.pictures.iter().map(|picture| picture.name.as_str()).collect();
+        self.pictures.is_empty() || self.pictures.iter().any(|picture| names.contains(picture.name.as_str()))
     }
 
     /// What of these features is gone once the folder holds `other`, for people.
