@@ -11,13 +11,20 @@ use zune_jpeg::JpegDecoder;
 
 use super::decode::{DecodeError, Picture, check_size, pixels, reason, upright};
 
-/// Strictly: left to itself, the decoder fills what is missing or damaged with grey.
+/// Strictly: left to itself, the decoder fills what is missing or damaged with grey. Of a progressive picture later scans may be
+/// missing: it is coarse then, and whole.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
-    let scan = Scan::first(bytes).map_err(|place| {
-        // What is wrong with segments, the decoder would say no better.
-        if place >= bytes.len() { DecodeError::Truncated("JPEG") } else { reason("JPEG", "it has no scan") }
-    })?;
-    let bytes = scan.with_ones_behind_it(bytes)?;
+    let scan = match Scan::first(bytes) {
+        Err(place) if place >= bytes.len() => return Err(DecodeError::Truncated("JPEG")),
+        // What is wrong, or odd, the decoder says better.
+        scan => scan.ok(),
+    };
+    let only = scan.filter(|scan| scan.frame.is_sequential && scan.components == scan.frame.components);
+    let bytes = match &only {
+        Some(scan) => Cow::Owned(scan.with_ones(bytes)?),
+        None if ends(bytes) => Cow::Borrowed(bytes),
+        None => return Err(DecodeError::Truncated("JPEG")),
+    };
     let options = DecoderOptions::new_safe()
         .set_strict_mode(true)
         .set_max_width(usize::MAX)
@@ -26,10 +33,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     let mut decoder = JpegDecoder::new_with_options(ZCursor::new(&bytes), options);
     let error = |error: zune_jpeg::errors::DecodeErrors| reason("JPEG", &error.to_string());
     decoder.decode_headers().map_err(error)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    let (width, height) = (width as u32, height as u32);
+    let info = decoder.info().ok_or_else(|| reason("JPEG", "it has no size"))?;
+    let (width, height) = (u32::from(info.width), u32::from(info.height));
     // Two copies of the pixels where they are turned; or, where several scans make them, coefficients of two bytes beside them.
-    let bytes_a_pixel = if scan.is_only { 6 } else { 3 + 2 * u64::from(scan.components) };
+    let bytes_a_pixel = if only.is_some() { 6 } else { 3 + 2 * u64::from(info.components) };
     check_size(width, height, bytes_a_pixel * pixels(width, height))?;
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let data = decoder.decode().map_err(error)?;
@@ -38,31 +45,74 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     Ok(upright(rgb, orientation.unwrap_or(Orientation::NoTransforms)))
 }
 
-/// The first scan of a JPEG.
-struct Scan {
-    /// Where its segment begins.
-    place: usize,
-    /// Components of the picture.
+const START_OF_SCAN: u8 = 0xda;
+const END_OF_IMAGE: u8 = 0xd9;
+const RESTART_INTERVAL: u8 = 0xdd;
+
+/// Whether the last marker is there: inside a scan 0xff is always followed by 0x00 or a restart marker.
+fn ends(bytes: &[u8]) -> bool {
+    bytes.windows(2).any(|pair| pair == [0xff, END_OF_IMAGE])
+}
+
+/// What is known of a picture before its first scan.
+#[derive(Clone, Copy)]
+struct Frame {
+    /// Whether one scan has all of a component.
+    is_sequential: bool,
     components: u8,
-    /// Whether it holds all of the picture: neither further components nor further bits of these are in other scans.
-    is_only: bool,
+    /// The blocks that are coded one after the other in a scan of all components.
+    units: usize,
+}
+
+impl Frame {
+    /// Reads a start-of-frame segment behind its marker (ITU-T T.81, B.2.2 and A.2).
+    fn read(marker: u8, segment: &[u8]) -> Option<Self> {
+        let &[_, _, _, high, low, wide, narrow, components, ref rest @ ..] = segment else { return None };
+        let (height, width) = (u16::from_be_bytes([high, low]), u16::from_be_bytes([wide, narrow]));
+        let factors = rest.get(..3 * usize::from(components))?.chunks_exact(3).map(|component| component[1]);
+        let (mut across, mut down) = (1, 1);
+        // A scan of one component goes by its own blocks.
+        for factor in factors.filter(|_| components > 1) {
+            (across, down) = (across.max(factor >> 4), down.max(factor & 15));
+        }
+        let count = |pixels: u16, blocks: u8| usize::from(pixels).div_ceil(8 * usize::from(blocks));
+        let units = count(width, across) * count(height, down);
+        Some(Self { is_sequential: marker != 0xc2, components, units })
+    }
+}
+
+/// The first scan of a JPEG.
+#[derive(Clone, Copy)]
+struct Scan {
+    /// Where its data begin.
+    data: usize,
+    /// Components of the picture that it holds.
+    components: u8,
+    /// How many units stand between restart markers; 0 where there are none.
+    interval: usize,
+    frame: Frame,
 }
 
 impl Scan {
     /// Finds it; or tells where the segments end without one.
     fn first(bytes: &[u8]) -> Result<Self, usize> {
-        const START_OF_SCAN: u8 = 0xda;
-        let (mut place, mut frame) = (2, None);
+        let (mut place, mut frame, mut interval) = (2, None, 0);
         while let Some(&[0xff, marker, high, low]) = bytes.get(place..place + 4) {
+            let segment = &bytes[place + 2..];
             match marker {
                 START_OF_SCAN => {
-                    let (sequential, components) = frame.ok_or(place)?;
-                    let is_only = sequential && bytes.get(place + 4) == Some(&components);
-                    return Ok(Self { place, components, is_only });
+                    let components = *segment.get(2).ok_or(bytes.len())?;
+                    let data = place + 2 + usize::from(u16::from_be_bytes([high, low]));
+                    if data > bytes.len() {
+                        return Err(data);
+                    }
+                    return Ok(Self { data, components, interval, frame: frame.ok_or(place)? });
                 }
-                // Start of frame: baseline, extended sequential, progressive; others are not decoded.
-                0xc0..=0xc2 => {
-                    frame = bytes.get(place + 9).map(|&components| (marker != 0xc2, components));
+                // Baseline, extended sequential, progressive; others are not decoded.
+                0xc0..=0xc2 => frame = Frame::read(marker, segment),
+                RESTART_INTERVAL => {
+                    let number = segment.get(2..4).ok_or(bytes.len())?;
+                    interval = usize::from(u16::from_be_bytes([number[0], number[1]]));
                 }
                 _ => {}
             }
@@ -72,27 +122,45 @@ impl Scan {
         Err(place)
     }
 
-    /// The file with bits of one between the scan and its end.
+    /// The file with bits of one wherever the data of the scan, the only one, end: before restart markers and behind it.
     ///
-    /// At the end of the image the decoder takes every bit that is missing for a zero, and finds no fault with a picture whose lower
-    /// half is lost. No code of a JPEG has ones alone (ITU-T T.81, annex C), so that it stops there. A whole picture does not read on.
+    /// Where a marker stands too early the decoder takes every bit that is missing for a zero, and finds no fault with a picture
+    /// whose lower half is lost. No code of a JPEG has ones alone (ITU-T T.81, annex C), so that it stops there. A whole picture
+    /// does not read on.
     ///
     /// # Errors
-    /// When no end follows.
-    fn with_ones_behind_it<'a>(&self, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, DecodeError> {
-        /// Inside a scan 0xff is always followed by 0x00 or a restart marker, so that these two bytes cannot be picture data; before
-        /// it (in a thumbnail) they do not count.
-        const END_OF_IMAGE: [u8; 2] = [0xff, 0xd9];
-        /// Eight ones as they are written: more than the 64 bits that the decoder holds at a time.
+    /// When the scan does not end, or lacks restart markers.
+    fn with_ones(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
+        /// Eight ones as they are written.
         const ONES: [u8; 2] = [0xff, 0x00];
+        /// More than the 64 bits that the decoder holds at a time.
         const BYTES: usize = 16;
 
-        let end = bytes[self.place..].windows(2).position(|pair| pair == END_OF_IMAGE);
-        let (scan, rest) = bytes.split_at(self.place + end.ok_or(DecodeError::Truncated("JPEG"))?);
-        if !self.is_only {
-            return Ok(Cow::Borrowed(bytes));
+        let mut filled = Vec::with_capacity(bytes.len() + ONES.len() * BYTES);
+        let (mut copied, mut place, mut restarts) = (0, self.data, 0);
+        loop {
+            let pair =
+                bytes[place..].windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0 | 0xff));
+            place += pair.ok_or(DecodeError::Truncated("JPEG"))?;
+            filled.extend_from_slice(&bytes[copied..place]);
+            filled.extend(ONES.iter().cycle().take(ONES.len() * BYTES));
+            copied = place;
+            match bytes[place + 1] {
+                // Their numbers go round.
+                marker @ 0xd0..=0xd7 if usize::from(marker & 7) == restarts % 8 => restarts += 1,
+                0xd0..=0xd7 => return Err(reason("JPEG", "a part of it is missing")),
+                _ => break,
+            }
+            place += 2;
         }
-        Ok(Cow::Owned([scan, &ONES.repeat(BYTES), rest].concat()))
+        if self.interval > 0 && restarts < self.frame.units.div_ceil(self.interval).saturating_sub(1) {
+            return Err(reason("JPEG", "a part of it is missing"));
+        }
+        if !ends(&bytes[place..]) {
+            return Err(DecodeError::Truncated("JPEG"));
+        }
+        filled.extend_from_slice(&bytes[copied..]);
+        Ok(filled)
     }
 }
 
@@ -143,20 +211,61 @@ mod tests {
         assert_eq!(decode(&grey).unwrap().get_pixel(3, 3).0, [77; 3]);
     }
 
-    /// As a camera that lost a part of its frame sends it.
+    /// Whether what is left of a picture is refused, where a part of it is lost, as of a camera's frame on its way, and its end is
+    /// there.
+    fn is_refused_in_part(whole: &[u8]) -> bool {
+        let scan = Scan::first(whole).unwrap().data;
+        let data = whole.len() - 2 - scan;
+        let lacks = |from: usize, to: usize| decode(&[&whole[..from], &whole[to..]].concat()).is_err();
+        decode(whole).is_ok()
+            && (1..8).all(|part| {
+                let from = scan + data * part / 8;
+                lacks(from, whole.len() - 2) && lacks(from, (from + data / 10).min(whole.len() - 2))
+            })
+    }
+
     #[test]
     fn a_picture_that_lacks_a_part_is_an_error_even_when_its_end_is_there() {
-        for whole in [encode(drawing()), include_bytes!("../../../tests/pictures/camera.jpg").to_vec()] {
-            assert!(decode(&whole).is_ok());
-            let scan = Scan::first(&whole).unwrap().place + 14;
-            let data = whole.len() - 2 - scan;
-            for part in 1..8 {
-                let (cut, end) = (scan + data * part / 8, &whole[whole.len() - 2..]);
-                assert!(error(&[&whole[..cut], end].concat()).contains("damaged"));
-                let after = &whole[(cut + data / 10).min(whole.len() - 2)..];
-                assert!(error(&[&whole[..cut], after].concat()).contains("damaged"));
-            }
+        assert!(is_refused_in_part(&encode(drawing())));
+        assert!(is_refused_in_part(include_bytes!("../../../tests/pictures/camera.jpg")));
+    }
+
+    /// `tests/pictures/restarts.jpg`, made with Pillow 13 of `tests/pictures/hopper.jpg`: `image.resize((96, 96)).save(...,
+    /// quality=60, restart_marker_rows=1)`.
+    #[test]
+    fn restart_markers_hide_nothing() {
+        let whole = include_bytes!("../../tests/pictures/restarts.jpg");
+        assert!(is_refused_in_part(whole));
+        // Half of one interval, and all of one.
+        let is_restart = |pair: &[u8]| matches!(pair, [0xff, 0xd0..=0xd7]);
+        let next = |from: usize| from + whole[from..].windows(2).position(is_restart).unwrap();
+        let first = next(Scan::first(whole).unwrap().data);
+        let second = next(first + 2);
+        for from in [first, (first + second) / 2] {
+            assert!(error(&[&whole[..from], &whole[second..]].concat()).contains("damaged"));
         }
+    }
+
+    /// `tests/pictures/progressive.jpg`, made in the same way with `progressive=True`.
+    #[test]
+    fn a_progressive_picture_is_read_and_one_without_its_end_is_not() {
+        let whole = include_bytes!("../../tests/pictures/progressive.jpg");
+        let (progressive, sequential) =
+            (decode(whole).unwrap(), decode(include_bytes!("../../tests/pictures/restarts.jpg")).unwrap());
+        assert_eq!(progressive, sequential);
+        assert!(error(&whole[..whole.len() / 2]).contains("ends early"));
+    }
+
+    #[test]
+    fn what_is_odd_is_left_to_the_decoder() {
+        let mut jpeg = encode(drawing());
+        let frame = jpeg.windows(2).position(|pair| pair == [0xff, 0xc0]).unwrap();
+        // A byte between segments, which libjpeg skips as well.
+        let padded = [&jpeg[..frame], &[0], &jpeg[frame..]].concat();
+        assert_eq!(decode(&padded).unwrap(), decode(&jpeg).unwrap());
+        // Lossless coding.
+        jpeg[frame + 1] = 0xc3;
+        assert!(error(&jpeg).contains("damaged"), "{}", error(&jpeg));
     }
 
     /// A camera module's 64 megapixels, of which this file holds the first few: baseline is decoded row by row, and what is
