@@ -103,7 +103,7 @@ fn pretrain_names_what_its_configuration_lacks() {
     std::fs::write(&config, "seed = 1\n").unwrap();
     assert!(error_with(2, &pretrain).contains("missing field `data`"));
     std::fs::write(&config, "data = \"no/such/folder\"\n").unwrap();
-    assert!(error_of(&pretrain).contains("no/such/folder/pictures.json"));
+    assert!(error_of(&pretrain).contains("no/such/folder: no prepared folder; make it with"));
     assert!(error_with(2, &["pretrain", "--resume", "--run", text(&run_folder)]).contains("run.toml"));
 }
 
@@ -137,7 +137,7 @@ fn tasks_are_written_shown_and_refused_with_a_reason() {
 
     assert!(error_of(&[&new_word[..], &["--shots", "90"]].concat()).contains("a task needs 98"));
     assert!(error_of(&of("new-domain", &["--format", "tsv"])).contains("no picture has a scene"));
-    assert!(error_of(&of("new-word", &[])).contains("pictures.json"));
+    assert!(error_of(&of("new-word", &[])).contains("no prepared folder"));
     assert!(error_with(2, &[&new_word[..], &["--scenes", "2"]].concat()).contains("--scenes"));
     assert!(
         error_with(2, &[&of("new-domain", &[])[..], &["--concepts", "x"]].concat()).contains("--concepts")

@@ -13,7 +13,7 @@ use half::slice::HalfFloatSliceExt;
 use indicatif::ProgressBar;
 use metalens::engine::{Graph, Input, Output};
 use metalens::vision::{self, Preprocessor};
-use metalens_models::{Preprocessing, hexadecimal, replace};
+use metalens_models::{Preprocessing, hexadecimal, replace, sweep};
 use sha2::{Digest, Sha256};
 
 use super::crop::crop;
@@ -199,6 +199,8 @@ impl Cache {
             }
             bail!("{}: holds files that `prepare` did not write; give another --out", folder.display());
         }
+        // What a call left that was killed.
+        sweep(folder);
         let previous = Previous::read(folder, &found);
         if previous.as_ref().is_some_and(|previous| !previous.index.shares_a_picture(&index)) {
             bail!("{}: holds features of another corpus; give another --out, or remove it", folder.display());
@@ -207,7 +209,9 @@ impl Cache {
         if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
             eprintln!("warning: {}: {loss}", folder.display());
         }
+        // The index first: it is what the folder is known by.
         let mut staged = Staged::default();
+        staged.write(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
         let (features, status) = match previous {
             Some(previous) if in_place => (found, previous.status),
             previous => begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?,
@@ -215,15 +219,17 @@ impl Cache {
         if !std::fs::read(folder.join(TRUNK)).is_ok_and(|found| found == trunk) {
             staged.write(&folder.join(TRUNK), trunk)?;
         }
-        staged.write(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
         staged.write(&folder.join(STATUS), &status)?;
-        // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
-        match std::fs::remove_file(folder.join(STATUS)) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(error).with_context(|| folder.join(STATUS).display().to_string());
+        if !in_place {
+            // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
+            match std::fs::remove_file(folder.join(STATUS)) {
+                Err(error) if error.kind() != ErrorKind::NotFound => {
+                    return Err(error).with_context(|| folder.join(STATUS).display().to_string());
+                }
+                _ => {}
             }
-            _ => staged.take_their_places()?,
         }
+        staged.take_their_places()?;
         Ok(Self {
             pending: (0..status.len()).filter(|&i| status[i] != DONE).collect(),
             status: open_for_writing(&folder.join(STATUS))?,

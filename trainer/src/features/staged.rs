@@ -1,5 +1,6 @@
 //! Replacing several files without running out of space in between.
 
+use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -10,13 +11,13 @@ use metalens_models::{Disk, SystemDisk, folder_of, hidden_sibling};
 /// Files that stand hidden beside those whose place they are to take: once one of them has taken it, nothing is left to be written.
 /// They go with this when they were not asked to.
 #[derive(Default)]
-pub(super) struct Staged(Vec<(PathBuf, PathBuf)>);
+pub(super) struct Staged(VecDeque<(PathBuf, PathBuf)>);
 
 impl Staged {
     /// Begins an empty file that is to take the place of `path`.
     pub(super) fn begin(&mut self, path: &Path) -> anyhow::Result<File> {
         let temporary = hidden_sibling(path, "new");
-        self.0.push((temporary.clone(), path.to_owned()));
+        self.0.push_back((temporary.clone(), path.to_owned()));
         let mut options = OpenOptions::new();
         let file = options.read(true).write(true).create(true).truncate(true).open(&temporary);
         file.with_context(|| path.display().to_string())
@@ -30,10 +31,11 @@ impl Staged {
 
     /// Gives the files their names, in the order in which they were begun.
     pub(super) fn take_their_places(mut self) -> anyhow::Result<()> {
-        for (temporary, path) in self.0.drain(..) {
-            std::fs::rename(&temporary, &path)
-                .and_then(|()| SystemDisk.sync_folder(folder_of(&path)))
+        while let Some((temporary, path)) = self.0.front() {
+            std::fs::rename(temporary, path)
+                .and_then(|()| SystemDisk.sync_folder(folder_of(path)))
                 .with_context(|| path.display().to_string())?;
+            self.0.pop_front();
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::{File, Metadata, TryLockError};
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
@@ -95,6 +96,9 @@ pub struct Rejected {
 /// Why a prepared folder cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum FeaturesError {
+    /// There is no folder, or one that `prepare` did not make.
+    #[error("{path}: no prepared folder; make it with `metalens-trainer prepare --out`", path = .0.display())]
+    NotPrepared(PathBuf),
     /// A file of the folder could not be read or written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -299,7 +303,10 @@ pub(super) fn lock(path: &Path, locked: Result<(), TryLockError>) -> Result<(), 
 
 pub(super) fn read_index(folder: &Path) -> Result<Index, FeaturesError> {
     let path = folder.join(INDEX);
-    let text = std::fs::read(&path).map_err(FeaturesError::io(&path))?;
+    let text = std::fs::read(&path).map_err(|error| match error.kind() {
+        ErrorKind::NotFound => FeaturesError::NotPrepared(folder.to_owned()),
+        _ => FeaturesError::io(&path)(error),
+    })?;
     let index: Index = serde_json::from_slice(&text)
         .map_err(|error| FeaturesError::Index { path: path.clone(), reason: error.to_string() })?;
     if index.format != FORMAT {
