@@ -40,7 +40,8 @@ pub fn read_support(path: &Path) -> Result<Vec<Sample>, CalibrationError> {
         let at = || format!("{}:{number}", file.display());
         let (name, caption) = match line.split_once('\t').map(|(name, caption)| (name.trim(), caption.trim()))
         {
-            Some((name, caption)) if !name.is_empty() => (name, caption),
+            // A third column would be read as the end of the caption.
+            Some((name, caption)) if !name.is_empty() && !caption.contains('\t') => (name, caption),
             _ => return Err(CalibrationError::Line(at())),
         };
         if caption.is_empty() {

@@ -11,6 +11,7 @@ use metalens_models::replace_on;
 use super::error::io_error;
 use super::names::{CAPTIONS, is_plain, one_line, plain, unique};
 use super::{State, StateError, StateReader};
+use crate::language::lines;
 
 /// A sample that is to be kept.
 #[derive(Clone, Copy, Debug)]
@@ -175,8 +176,7 @@ fn stored_name(folder: &Path, sample: &NewSample<'_>) -> Result<String, StateErr
 
 fn parse(text: &str, folder: &Path) -> Result<Vec<Sample>, StateError> {
     let mut samples: Vec<Sample> = Vec::new();
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    for (line, content) in (1..).zip(text.lines()).filter(|(_, content)| !content.trim().is_empty()) {
+    for (line, content) in lines(text) {
         let parts = content.split_once('\t').map(|(name, caption)| (name.trim(), caption.trim()));
         let Some((name, caption)) = parts.filter(|(name, caption)| is_plain(name) && !caption.is_empty())
         else {

@@ -66,12 +66,10 @@ fn read_file(root: &Path, file: PathBuf, draft: &mut Draft) -> Result<(), Corpus
     let mut names: HashMap<u64, String> = HashMap::with_capacity(captions.images.len());
     for Image { id, file_name } in captions.images {
         // Another file's picture may have that name in its own folder.
-        let name = if draft.has_another_file(&file_name, &source) {
-            format!("{suffix}/{file_name}")
-        } else {
-            file_name
-        };
-        draft.declare(&name, split, &source)?;
+        let other = draft.another_file(&file_name, &source);
+        let name = if other.is_some() { format!("{suffix}/{file_name}") } else { file_name };
+        let entry = draft.declare(&name, split, &source)?;
+        entry.path = other.or(entry.path.take());
         let first = names.entry(id).or_insert_with(|| name.clone());
         if *first != name {
             let (first, file) = (first.clone(), source.file.clone());
@@ -114,18 +112,30 @@ mod tests {
                 r#"{{"images": [{{"id": 1, "file_name": "1.jpg"}}], "annotations": [{{"image_id": 1, "caption": "{caption}"}}]}}"#
             )
         };
-        for (first, second) in [("a", "b"), ("train2017", "val2017")] {
-            let corpus = TestFolder::new()
+        let corpus = |first: &str, second: &str, files: [(&str, &str); 2]| {
+            TestFolder::new()
                 .file(&format!("annotations/captions_{first}.json"), &of("A dog."))
                 .file(&format!("annotations/captions_{second}.json"), &of("A cat."))
-                .pictures(&[&format!("{first}/1.jpg"), &format!("images/{second}/1.jpg")])
-                .read(Coco);
+                .file(files[0].0, files[0].1)
+                .file(files[1].0, files[1].1)
+        };
+        for (first, second, file) in [
+            ("a", "b", "images/b/1.jpg"),
+            ("train2017", "val2017", "val2017/1.jpg"),
+            ("a", "b", "images/1.jpg"),
+        ] {
+            let corpus =
+                corpus(first, second, [(&format!("{first}/1.jpg"), "one"), (file, "another")]).read(Coco);
             let other = format!("{second}/1.jpg");
             assert_eq!(picture(&corpus, "1.jpg").captions, ["A dog."]);
             assert_eq!(picture(&corpus, &other).captions, ["A cat."]);
-            assert!(picture(&corpus, &other).path.ends_with(format!("images/{other}")));
+            assert!(picture(&corpus, &other).path.ends_with(file));
             assert_eq!(corpus.problems, []);
         }
+        // The same photograph in both folders is one picture, and must not be in two splits.
+        let same = [("train2017/1.jpg", "one"), ("val2017/1.jpg", "one")];
+        let test = corpus("train2017", "val2017", same);
+        assert!(read(test.path()).unwrap_err().to_string().contains("1.jpg is in two splits"));
     }
 
     #[test]

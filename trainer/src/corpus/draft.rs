@@ -23,11 +23,13 @@ pub(super) struct Entry {
     pub(super) label: Option<String>,
     /// The file that names the picture first.
     source: Rc<Source>,
+    /// Where the picture lies, if that was seen already.
+    pub(super) path: Option<PathBuf>,
 }
 
 impl Entry {
     fn new(source: &Rc<Source>) -> Self {
-        Self { captions: Vec::new(), split: None, label: None, source: Rc::clone(source) }
+        Self { captions: Vec::new(), split: None, label: None, source: Rc::clone(source), path: None }
     }
 
     /// Puts the picture into a split; it must not be in another one.
@@ -68,13 +70,12 @@ impl Draft {
         self.entries.contains_key(name)
     }
 
-    /// Whether the name was given to a picture whose file is not the one that `source` means by it.
-    pub(super) fn has_another_file(&self, name: &str, source: &Source) -> bool {
-        let other = self.entries.get(name).filter(|entry| entry.source.file != source.file);
-        other.is_some_and(|entry| match (entry.source.find(name), source.find(name)) {
-            (Some(first), Some(second)) => first != second,
-            _ => false,
-        })
+    /// The file that `source` means by a name, where it was given to a picture of another file before, with other bytes.
+    pub(super) fn another_file(&self, name: &str, source: &Source) -> Option<PathBuf> {
+        let entry = self.entries.get(name).filter(|entry| entry.source.file != source.file)?;
+        let (first, second) = (entry.source.find(name)?, source.find(name)?);
+        let read = |path| std::fs::read(path).ok();
+        (first != second && read(&first) != read(&second)).then_some(second)
     }
 
     /// A caption of a picture that may have been named before.
@@ -109,7 +110,7 @@ impl Draft {
                 continue;
             }
             named += 1;
-            let Some(path) = entry.source.find(&name) else {
+            let Some(path) = entry.path.clone().or_else(|| entry.source.find(&name)) else {
                 first_missing.get_or_insert_with(|| (name.clone(), Rc::clone(&entry.source)));
                 problems.push(Problem::Missing { picture: name });
                 continue;

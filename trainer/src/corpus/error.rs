@@ -35,6 +35,14 @@ pub enum CorpusError {
         /// The file that should be there.
         expected: &'static str,
     },
+    /// A table does not say what its columns are.
+    #[error("{file}: its first line is none of {expected}", file = file.display())]
+    NoHeading {
+        /// The file.
+        file: PathBuf,
+        /// What it could be.
+        expected: &'static str,
+    },
     /// The folder has more than one file of a kind.
     #[error("{folder}: several files match {expected}: {found}; keep one of them there", folder = folder.display())]
     SeveralFiles {

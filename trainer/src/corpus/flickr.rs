@@ -9,7 +9,7 @@ use std::rc::Rc;
 use metalens::language::lines;
 
 use super::draft::Draft;
-use super::files::{Source, at_most_one, check_folder, matching, read_text};
+use super::files::{Source, at_most_one, check_folder, file_name, matching, read_text};
 use super::{Corpus, CorpusError, Problem, Split};
 
 /// Where the distributions, and those who hand them on, put the pictures.
@@ -24,11 +24,18 @@ const EXPECTED: &str =
 enum Layout {
     /// As distributed: `file#n<TAB>caption`.
     Tokens,
-    /// `captions.txt`: `image,caption`, the caption in quotes where it has commas.
+    /// A table headed `image,caption`, the caption in quotes where it has commas.
     Commas,
-    /// `results.csv`: `image_name| comment_number| comment`.
+    /// A table headed `image_name,comment_number,comment`.
+    NumberedCommas,
+    /// A table headed `image_name| comment_number| comment`.
     Bars,
 }
+
+/// Names of tables, and what their first lines may be.
+const TABLES: [&str; 2] = ["captions.txt", "results.csv"];
+const HEADINGS: &str =
+    "`image,caption`, `image_name,comment_number,comment` or `image_name| comment_number| comment`";
 const LISTS: [(Split, &str, &str); 3] = [
     (Split::Train, "trainImages.txt", "*trainImages.txt"),
     (Split::Dev, "devImages.txt", "*devImages.txt"),
@@ -37,16 +44,17 @@ const LISTS: [(Split, &str, &str); 3] = [
 
 pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     check_folder(root)?;
-    let (file, layout) = captions_file(root)?;
+    let file = captions_file(root)?;
     let tokens = Rc::new(Source::new(file, root, &PICTURE_FOLDERS));
     let mut draft = Draft::default();
     let listed = read_lists(root, &mut draft)?;
 
     let text = read_text(&tokens.file)?;
+    let layout = Layout::of(&tokens.file, &text)?;
     let mut unlisted = BTreeSet::new();
     let mut captioned = false;
     for (line, content) in lines(&text) {
-        if layout.is_heading(content) {
+        if line == 1 && layout.has_heading() {
             continue;
         }
         let Some((name, caption)) = layout.parse(content) else {
@@ -71,16 +79,15 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
 }
 
 /// Flickr8k comes with a second, lemmatised token file, so the names of the distributions go first.
-fn captions_file(root: &Path) -> Result<(PathBuf, Layout), CorpusError> {
+fn captions_file(root: &Path) -> Result<PathBuf, CorpusError> {
     let known = matching(root, |name| name == "Flickr8k.token.txt" || name == "results_20130124.token")?;
     let found = if known.is_empty() { matching(root, |name| name.contains(".token"))? } else { known };
     if let Some(file) = at_most_one(root, found, EXPECTED)? {
-        return Ok((file, Layout::Tokens));
+        return Ok(file);
     }
-    let tables = [("captions.txt", Layout::Commas), ("results.csv", Layout::Bars)];
-    let mut tables = tables.into_iter().map(|(name, layout)| (root.join(name), layout));
+    let mut tables = TABLES.into_iter().map(|name| root.join(name));
     tables
-        .find(|(file, _)| file.is_file())
+        .find(|file| file.is_file())
         .ok_or_else(|| CorpusError::NoCaptionFile { folder: root.to_owned(), expected: EXPECTED })
 }
 
@@ -101,19 +108,37 @@ fn read_lists(root: &Path, draft: &mut Draft) -> Result<bool, CorpusError> {
     Ok(any)
 }
 
+/// A column of a table, which may stand in quotes.
+fn unquoted(column: &str) -> Cow<'_, str> {
+    let quoted = column.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    quoted.map_or(Cow::from(column), |text| text.replace("\"\"", "\"").into())
+}
+
 impl Layout {
-    /// What a line is to be.
+    /// Of a table the first line tells.
+    fn of(file: &Path, text: &str) -> Result<Self, CorpusError> {
+        if !TABLES.contains(&file_name(file)) {
+            return Ok(Self::Tokens);
+        }
+        let heading: String = text.lines().next().unwrap_or_default().split_whitespace().collect();
+        [Self::Commas, Self::NumberedCommas, Self::Bars]
+            .into_iter()
+            .find(|layout| layout.line().replace(' ', "") == heading)
+            .ok_or_else(|| CorpusError::NoHeading { file: file.to_owned(), expected: HEADINGS })
+    }
+
+    /// What a line is to be; of a table what its first one is.
     fn line(self) -> &'static str {
         match self {
             Self::Tokens => "file#n<TAB>caption",
             Self::Commas => "image,caption",
+            Self::NumberedCommas => "image_name,comment_number,comment",
             Self::Bars => "image_name| comment_number| comment",
         }
     }
 
-    /// Whether the line names the columns.
-    fn is_heading(self, line: &str) -> bool {
-        !matches!(self, Self::Tokens) && line.trim() == self.line()
+    fn has_heading(self) -> bool {
+        !matches!(self, Self::Tokens)
     }
 
     /// The picture and its caption.
@@ -127,13 +152,13 @@ impl Layout {
             }
             Self::Commas => {
                 let (name, caption) = line.split_once(',')?;
-                let quoted = caption.trim().strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
-                (name.trim(), quoted.map_or(Cow::from(caption), |text| text.replace("\"\"", "\"").into()))
+                (name.trim(), unquoted(caption))
             }
-            Self::Bars => {
-                let mut columns = line.splitn(3, '|').map(str::trim);
+            Self::NumberedCommas | Self::Bars => {
+                let separator = if matches!(self, Self::Bars) { '|' } else { ',' };
+                let mut columns = line.splitn(3, separator).map(str::trim);
                 let (name, number) = (columns.next()?, columns.next()?);
-                (name, is_number(number).then_some(Cow::from(columns.next()?))?)
+                (name, is_number(number).then_some(unquoted(columns.next()?))?)
             }
         };
         (!name.is_empty()).then_some((name, caption))
@@ -172,6 +197,16 @@ mod tests {
         assert_eq!(picture(&corpus, "b.jpg").captions, ["A cat , a \"tom\" , sits ."]);
         let file = test.path().join("captions.txt");
         assert_eq!(corpus.problems, [Problem::Malformed { file, line: 4, expected: "image,caption" }]);
+
+        let numbered =
+            "image_name, comment_number, comment\na.jpg,0,\"A dog , running .\"\nb.jpg,1,A cat .\n";
+        let corpus = TestFolder::new().file("captions.txt", numbered).pictures(&pictures).read(Flickr);
+        assert_eq!(picture(&corpus, "a.jpg").captions, ["A dog , running ."]);
+        assert_eq!(picture(&corpus, "b.jpg").captions, ["A cat ."]);
+
+        let test = TestFolder::new().file("captions.txt", "a.jpg,A dog .\n").pictures(&pictures);
+        let error = test.error(Flickr).to_string();
+        assert!(error.contains("captions.txt: its first line is none of `image,caption`"), "{error}");
 
         let bars = "image_name| comment_number| comment\na.jpg| 0| Two dogs , or | run .\nb.jpg| 4   A cat sits .\nb.jpg| 1| A cat .\n";
         let test = TestFolder::new().file("results.csv", bars).pictures(&pictures);
