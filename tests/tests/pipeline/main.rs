@@ -223,17 +223,17 @@ fn a_run_that_could_learn_nothing_does_not_begin() {
     config.vocabulary.min_count = 1_000_000;
     assert!(begin(&config).contains("no word stands vocabulary.min_count = 1000000 times"));
 
-    // All pictures but one say nothing that is a word.
+    // Six training pictures alone say something that is a word.
     let index = small.data.join("pictures.json");
     let mut pictures: serde_json::Value = serde_json::from_slice(&std::fs::read(&index).unwrap()).unwrap();
-    for picture in &mut pictures["pictures"].as_array_mut().unwrap()[1..] {
+    let training = pictures["pictures"].as_array_mut().unwrap().iter_mut();
+    for picture in training.filter(|picture| picture["split"] == "train").skip(6) {
         picture["captions"] = serde_json::json!(["..."]);
     }
     std::fs::write(&index, pictures.to_string()).unwrap();
     let error = begin(&tiny::config(&small.data, 1));
     assert!(
-        error.contains("have words in their captions, and schedule.pictures = 8")
-            || error.contains("no word"),
+        error.ends_with("training pictures have words in their captions, and schedule.pictures = 8"),
         "{error}"
     );
 }

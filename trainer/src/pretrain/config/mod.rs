@@ -329,24 +329,40 @@ impl Config {
             path: path.to_owned(),
             reason: one_line(&error, &text),
         };
-        let mut table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        let table: toml::Table = toml::from_str(&text).map_err(malformed)?;
+        let given: Vec<toml::Table> =
+            settings.iter().map(|setting| parse_setting(setting)).collect::<Result<_, _>>()?;
         // The file's own problems have a line; what it lacks, a setting may give.
-        let mut config = toml::from_str::<Self>(&text).map_err(malformed);
-        for setting in settings {
-            let wrong = |reason: String| ConfigError::Setting { setting: setting.clone(), reason };
-            let given: toml::Table =
-                toml::from_str(setting).map_err(|error| wrong(error.message().into()))?;
-            replace(&mut table, given);
-            config = match (config, table.clone().try_into::<Self>()) {
-                (_, Ok(config)) => Ok(config),
-                (Ok(_), Err(error)) => return Err(wrong(error.message().into())),
-                (Err(of_file), Err(_)) => Err(of_file),
-            };
-        }
-        let config = config?;
+        let config = toml::from_str::<Self>(&text).map_err(malformed);
+        let with = |left_out: Option<usize>| {
+            let mut table = table.clone();
+            let given = given.iter().enumerate().filter(|(place, _)| Some(*place) != left_out);
+            given.for_each(|(_, given)| replace(&mut table, given.clone()));
+            table.try_into::<Self>()
+        };
+        let config = match (with(None), config) {
+            (Ok(config), _) => config,
+            // The setting without which all is well is the wrong one.
+            (Err(error), of_file) => {
+                let wrong = (0..settings.len()).find(|&place| with(Some(place)).is_ok());
+                return Err(match (wrong, of_file) {
+                    (Some(place), _) => wrong_setting(&settings[place], &error),
+                    (None, Err(of_file)) => of_file,
+                    (None, Ok(_)) => wrong_setting(&settings.join(" "), &error),
+                });
+            }
+        };
         config.check(path)?;
         Ok(config)
     }
+}
+
+fn wrong_setting(setting: &str, error: &toml::de::Error) -> ConfigError {
+    ConfigError::Setting { setting: setting.to_owned(), reason: error.message().to_owned() }
+}
+
+fn parse_setting(setting: &str) -> Result<toml::Table, ConfigError> {
+    toml::from_str(setting).map_err(|error| wrong_setting(setting, &error))
 }
 
 /// Puts every value of `given` in the place of the one in `table`.
@@ -418,6 +434,10 @@ mod tests {
 
         std::fs::write(&path, "[schedule]\nepochs = 9\n").unwrap();
         assert_eq!(read(&["data=\"d\""]).unwrap().data, Path::new("d"));
+        for settings in [["nonsense=1", "data=\"d\""], ["data=\"d\"", "nonsense=1"]] {
+            let error = read(&settings).unwrap_err().to_string();
+            assert!(error.starts_with("--set nonsense=1: unknown field"), "{error}");
+        }
         assert!(
             read(&["seed=2"]).unwrap_err().to_string().contains("run.toml: line 1: missing field `data`")
         );
