@@ -11,19 +11,27 @@ use zune_jpeg::JpegDecoder;
 
 use super::decode::{DecodeError, Picture, check_size, pixels, reason, upright};
 
-/// Strictly: left to itself, the decoder fills what is missing or damaged with grey. Of a progressive picture later scans may be
-/// missing: it is coarse then, and whole.
+/// Strictly: left to itself, the decoder fills what is missing or damaged with grey. What is missing of a picture of several scans,
+/// as progressive ones are, is not noticed where its end is there.
 pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     let scan = match Scan::first(bytes) {
         Err(place) if place >= bytes.len() => return Err(DecodeError::Truncated("JPEG")),
         // What is wrong, or odd, the decoder says better.
         scan => scan.ok(),
     };
+    // What stands before it, such as a thumbnail, has an end of its own.
+    if !ends(&bytes[scan.map_or(0, |scan| scan.data)..]) {
+        return Err(DecodeError::Truncated("JPEG"));
+    }
     let only = scan.filter(|scan| scan.frame.is_sequential && scan.components == scan.frame.components);
     let bytes = match &only {
-        Some(scan) => Cow::Owned(scan.with_ones(bytes)?),
-        None if ends(bytes) => Cow::Borrowed(bytes),
-        None => return Err(DecodeError::Truncated("JPEG")),
+        Some(scan) => {
+            let (width, height) = scan.frame.size;
+            // Two copies of the pixels, where they are turned.
+            check_size(width, height, 6 * pixels(width, height))?;
+            Cow::Owned(scan.with_ones(bytes)?)
+        }
+        None => Cow::Borrowed(bytes),
     };
     let options = DecoderOptions::new_safe()
         .set_strict_mode(true)
@@ -35,9 +43,10 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Picture, DecodeError> {
     decoder.decode_headers().map_err(error)?;
     let info = decoder.info().ok_or_else(|| reason("JPEG", "it has no size"))?;
     let (width, height) = (u32::from(info.width), u32::from(info.height));
-    // Two copies of the pixels where they are turned; or, where several scans make them, coefficients of two bytes beside them.
-    let bytes_a_pixel = if only.is_some() { 6 } else { 3 + 2 * u64::from(info.components) };
-    check_size(width, height, bytes_a_pixel * pixels(width, height))?;
+    if only.is_none() {
+        // Coefficients of two bytes stand beside the pixels until the last scan.
+        check_size(width, height, (3 + 2 * u64::from(info.components)) * pixels(width, height))?;
+    }
     let orientation = decoder.exif().and_then(|exif| Orientation::from_exif_chunk(exif));
     let data = decoder.decode().map_err(error)?;
     let rgb = RgbImage::from_raw(width, height, data)
@@ -60,6 +69,8 @@ struct Frame {
     /// Whether one scan has all of a component.
     is_sequential: bool,
     components: u8,
+    /// Width and height in pixels.
+    size: (u32, u32),
     /// The blocks that are coded one after the other in a scan of all components.
     units: usize,
 }
@@ -77,7 +88,8 @@ impl Frame {
         }
         let count = |pixels: u16, blocks: u8| usize::from(pixels).div_ceil(8 * usize::from(blocks));
         let units = count(width, across) * count(height, down);
-        Some(Self { is_sequential: marker != 0xc2, components, units })
+        let size = (u32::from(width), u32::from(height));
+        Some(Self { is_sequential: marker != 0xc2, components, size, units })
     }
 }
 
@@ -129,13 +141,16 @@ impl Scan {
     /// does not read on.
     ///
     /// # Errors
-    /// When the scan does not end, or lacks restart markers.
+    /// When the scan does not end, or has not the restart markers that it is to have.
     fn with_ones(&self, bytes: &[u8]) -> Result<Vec<u8>, DecodeError> {
         /// Eight ones as they are written.
         const ONES: [u8; 2] = [0xff, 0x00];
         /// More than the 64 bits that the decoder holds at a time.
         const BYTES: usize = 16;
 
+        let missing = || reason("JPEG", "a part of it is missing");
+        // One more than stand between intervals: some encoders write one behind the last as well.
+        let most = if self.interval > 0 { self.frame.units.div_ceil(self.interval) } else { 0 };
         let mut filled = Vec::with_capacity(bytes.len() + ONES.len() * BYTES);
         let (mut copied, mut place, mut restarts) = (0, self.data, 0);
         loop {
@@ -147,17 +162,16 @@ impl Scan {
             copied = place;
             match bytes[place + 1] {
                 // Their numbers go round.
-                marker @ 0xd0..=0xd7 if usize::from(marker & 7) == restarts % 8 => restarts += 1,
-                0xd0..=0xd7 => return Err(reason("JPEG", "a part of it is missing")),
+                marker @ 0xd0..=0xd7 if usize::from(marker & 7) == restarts % 8 && restarts < most => {
+                    restarts += 1
+                }
+                0xd0..=0xd7 => return Err(missing()),
                 _ => break,
             }
             place += 2;
         }
-        if self.interval > 0 && restarts < self.frame.units.div_ceil(self.interval).saturating_sub(1) {
-            return Err(reason("JPEG", "a part of it is missing"));
-        }
-        if !ends(&bytes[place..]) {
-            return Err(DecodeError::Truncated("JPEG"));
+        if restarts + 1 < most {
+            return Err(missing());
         }
         filled.extend_from_slice(&bytes[copied..]);
         Ok(filled)
@@ -263,6 +277,9 @@ mod tests {
         // A byte between segments, which libjpeg skips as well.
         let padded = [&jpeg[..frame], &[0], &jpeg[frame..]].concat();
         assert_eq!(decode(&padded).unwrap(), decode(&jpeg).unwrap());
+        // A restart marker where there are to be none.
+        let end = jpeg.len() - 2;
+        assert!(error(&[&jpeg[..end], &[0xff, 0xd0], &jpeg[end..]].concat()).contains("missing"));
         // Lossless coding.
         jpeg[frame + 1] = 0xc3;
         assert!(error(&jpeg).contains("damaged"), "{}", error(&jpeg));

@@ -53,10 +53,7 @@ pub(super) fn read(root: &Path) -> Result<Corpus, CorpusError> {
     let layout = Layout::of(&tokens.file, &text)?;
     let mut unlisted = BTreeSet::new();
     let mut captioned = false;
-    for (line, content) in lines(&text) {
-        if line == 1 && layout.has_heading() {
-            continue;
-        }
+    for (line, content) in lines(&text).skip(usize::from(layout.has_heading())) {
         let Some((name, caption)) = layout.parse(content) else {
             draft.malformed(&tokens.file, line, layout.line());
             continue;
@@ -120,7 +117,8 @@ impl Layout {
         if !TABLES.contains(&file_name(file)) {
             return Ok(Self::Tokens);
         }
-        let heading: String = text.lines().next().unwrap_or_default().split_whitespace().collect();
+        let (_, heading) = lines(text).next().unwrap_or_default();
+        let heading: String = heading.split_whitespace().collect();
         [Self::Commas, Self::NumberedCommas, Self::Bars]
             .into_iter()
             .find(|layout| layout.line().replace(' ', "") == heading)
@@ -197,6 +195,10 @@ mod tests {
         assert_eq!(picture(&corpus, "b.jpg").captions, ["A cat , a \"tom\" , sits ."]);
         let file = test.path().join("captions.txt");
         assert_eq!(corpus.problems, [Problem::Malformed { file, line: 4, expected: "image,caption" }]);
+
+        let old =
+            TestFolder::new().file("captions.txt", "\rimage,caption\ra.jpg,A dog .\r").pictures(&pictures);
+        assert_eq!(names(&old.read(Flickr)), ["a.jpg"]);
 
         let numbered =
             "image_name, comment_number, comment\na.jpg,0,\"A dog , running .\"\nb.jpg,1,A cat .\n";

@@ -209,18 +209,26 @@ impl Cache {
         if let Some(loss) = previous.as_ref().and_then(|previous| previous.index.lost_to(&index)) {
             eprintln!("warning: {}: {loss}", folder.display());
         }
-        // The index first: it is what the folder is known by.
+        let known_as = serde_json::to_vec_pretty(&index)?;
         let mut staged = Staged::default();
-        staged.write(&folder.join(INDEX), &serde_json::to_vec_pretty(&index)?)?;
         let (features, status) = match previous {
-            Some(previous) if in_place => (found, previous.status),
-            previous => begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?,
+            Some(previous) if in_place => {
+                // First: what the old one says of rejected pictures, the new index does not know.
+                staged.write(&folder.join(STATUS), &previous.status)?;
+                staged.write(&folder.join(INDEX), &known_as)?;
+                (found, previous.status)
+            }
+            previous => {
+                // First: it is what the folder is known by.
+                staged.write(&folder.join(INDEX), &known_as)?;
+                begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?
+            }
         };
         if !std::fs::read(folder.join(TRUNK)).is_ok_and(|found| found == trunk) {
             staged.write(&folder.join(TRUNK), trunk)?;
         }
-        staged.write(&folder.join(STATUS), &status)?;
         if !in_place {
+            staged.write(&folder.join(STATUS), &status)?;
             // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
             match std::fs::remove_file(folder.join(STATUS)) {
                 Err(error) if error.kind() != ErrorKind::NotFound => {

@@ -347,8 +347,8 @@ impl Config {
                 let wrong = (0..settings.len()).find(|&place| with(Some(place)).is_ok());
                 return Err(match (wrong, of_file) {
                     (Some(place), _) => wrong_setting(&settings[place], &error),
-                    (None, Err(of_file)) => of_file,
-                    (None, Ok(_)) => wrong_setting(&settings.join(" "), &error),
+                    (None, Err(of_file)) if of_file.to_string().ends_with(error.message()) => of_file,
+                    (None, _) => wrong_setting(&settings.join(" --set "), &error),
                 });
             }
         };
@@ -437,6 +437,9 @@ mod tests {
         for settings in [["nonsense=1", "data=\"d\""], ["data=\"d\"", "nonsense=1"]] {
             let error = read(&settings).unwrap_err().to_string();
             assert!(error.starts_with("--set nonsense=1: unknown field"), "{error}");
+            let more = [settings[0], settings[1], "schedule.epoch=3"];
+            let error = read(&more).unwrap_err().to_string();
+            assert!(error.starts_with("--set ") && error.contains("unknown field"), "{error}");
         }
         assert!(
             read(&["seed=2"]).unwrap_err().to_string().contains("run.toml: line 1: missing field `data`")
