@@ -46,6 +46,18 @@ fn coco_mini_has_eighty_train_pictures_with_five_captions_each() {
 }
 
 #[test]
+fn coco_more_has_pictures_for_choosing_and_for_reporting_by_their_number() {
+    let Some(corpus) = corpus("coco_more", Format::Coco) else { return };
+    let of = |split| corpus.split(split).map(|picture| picture.id.unwrap()).collect::<Vec<_>>();
+    let odd = of(Split::Dev).iter().filter(|id| *id % 2 == 1).count();
+    assert_eq!((odd, of(Split::Dev).len() - odd, of(Split::Train).len()), (121, 97, 50));
+    for picture in &corpus.pictures {
+        assert_eq!(picture.name, format!("{:012}.jpg", picture.id.unwrap()));
+        assert_eq!(picture.captions.len(), 5, "{}", picture.name);
+    }
+}
+
+#[test]
 fn every_picture_of_the_corpora_can_be_decoded() {
     for (name, format) in
         [("flickr8k", Format::Flickr), ("rsicd", Format::Karpathy), ("coco_mini", Format::Coco)]

@@ -70,6 +70,7 @@ fn read_file(root: &Path, file: PathBuf, draft: &mut Draft) -> Result<(), Corpus
         let name = if other.is_some() { format!("{suffix}/{file_name}") } else { file_name };
         let entry = draft.declare(&name, split, &source)?;
         entry.path = other.or(entry.path.take());
+        entry.id.get_or_insert(id);
         let first = names.entry(id).or_insert_with(|| name.clone());
         if *first != name {
             let (first, file) = (first.clone(), source.file.clone());
@@ -160,6 +161,8 @@ mod tests {
         assert_eq!(picture(&corpus, "c.jpg").captions, ["A cow."]);
         let splits: Vec<Split> = corpus.pictures.iter().map(|picture| picture.split).collect();
         assert_eq!(splits, [Split::Train, Split::Train, Split::Dev]);
+        let ids: Vec<Option<u64>> = corpus.pictures.iter().map(|picture| picture.id).collect();
+        assert_eq!(ids, [Some(9), Some(2), Some(9)]);
         assert_eq!(corpus.problems, []);
     }
 

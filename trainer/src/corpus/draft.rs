@@ -21,6 +21,7 @@ pub(super) struct Entry {
     /// None where the corpus tells no split.
     split: Option<Split>,
     pub(super) label: Option<String>,
+    pub(super) id: Option<u64>,
     /// The file that names the picture first.
     source: Rc<Source>,
     /// Where the picture lies, if that was seen already.
@@ -29,7 +30,14 @@ pub(super) struct Entry {
 
 impl Entry {
     fn new(source: &Rc<Source>) -> Self {
-        Self { captions: Vec::new(), split: None, label: None, source: Rc::clone(source), path: None }
+        Self {
+            captions: Vec::new(),
+            split: None,
+            label: None,
+            id: None,
+            source: Rc::clone(source),
+            path: None,
+        }
     }
 
     /// Puts the picture into a split; it must not be in another one.
@@ -140,6 +148,7 @@ impl Draft {
             path,
             captions: entry.captions,
             label: entry.label,
+            id: entry.id,
         });
         Ok(Corpus { pictures: pictures.collect(), problems })
     }

@@ -49,6 +49,8 @@ pub struct Picture {
     pub split: Split,
     /// Its scene or class, where the corpus tells.
     pub label: Option<String>,
+    /// Its number, where the corpus gives one: that of COCO.
+    pub id: Option<u64>,
 }
 
 /// Captioned pictures and what was found wrong with them.
