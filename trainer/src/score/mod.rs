@@ -1,12 +1,15 @@
-//! How good captions are: BLEU, ROUGE-L and CIDEr, with the numbers of pycocoevalcap 1.2.
+//! How good captions are: BLEU, ROUGE-L and CIDEr, with the numbers of pycocoevalcap 1.2; which of COCO's things they say; and whether
+//! one captioner is better than another.
 //!
-//! Texts are taken as they are: already lower-cased, words separated by white space.
+//! For BLEU, ROUGE-L and CIDEr texts are taken as they are: already lower-cased, words separated by white space.
 
 mod bleu;
 mod cider;
 mod files;
 mod ngrams;
+mod paired;
 mod rouge;
+mod things;
 
 use std::fmt;
 
@@ -14,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub use cider::{CiderScorer, References};
 pub use files::score_files;
+pub use paired::PairedDifference;
+pub use things::{Share, ThingScores, ThingsSaid, things};
 
 /// A picture's caption and what people said of the picture.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
