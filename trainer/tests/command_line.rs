@@ -161,6 +161,71 @@ fn what_would_fail_at_the_end_of_long_work_is_refused_before_it() {
 }
 
 #[test]
+fn things_are_counted_on_one_half_of_coco_and_two_bundles_are_compared_on_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path();
+    let (mut images, mut annotations) = (Vec::new(), Vec::new());
+    std::fs::create_dir_all(data.join("val2017")).unwrap();
+    std::fs::create_dir(data.join("annotations")).unwrap();
+    for id in 1..=5_u32 {
+        let file_name = format!("{id:012}.png");
+        let colour = image::Rgb([40 * id as u8, 90, 200 - 30 * id as u8]);
+        image::RgbImage::from_pixel(64, 48, colour).save(data.join("val2017").join(&file_name)).unwrap();
+        images.push(serde_json::json!({ "id": id, "file_name": file_name }));
+        for caption in ["Zebras graze near a bench.", "A zebra.", "A hot dog."] {
+            annotations.push(serde_json::json!({ "image_id": id, "caption": caption }));
+        }
+    }
+    let captions = serde_json::json!({ "images": images, "annotations": annotations });
+    std::fs::write(data.join("annotations/captions_val2017.json"), captions.to_string()).unwrap();
+    let (first, second) = (data.join("first.json"), data.join("second.json"));
+    let bundle = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0");
+    let test = ["meta-test", "--bundle", text(&bundle), "--data", text(data), "--format", "coco"];
+    let of = |more: &[&str]| {
+        let output = run(&[&test[..], &["--split", "val"], more].concat());
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+
+    let printed = of(&["--ids", "odd", "--json", text(&first)]);
+    assert!(printed.starts_with("3 pictures captioned, 0 rejected"), "{printed}");
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&first).unwrap()).unwrap();
+    // Two people say zebra of each of three pictures, and one a bench or a hot dog.
+    assert_eq!(written["things_said"]["of"], 3);
+    let said = written["things_said"]["share"].as_f64().unwrap();
+    assert!(
+        printed.contains(&format!("COCO's things: said {said:.3} of 3 that two people say, false ")),
+        "{printed}"
+    );
+    for (captioned, id) in written["captions"].as_array().unwrap().iter().zip([1, 3, 5]) {
+        assert_eq!(captioned["id"], format!("{id:012}.png"));
+        let things = &captioned["things"];
+        let zebra = serde_json::json!(["zebra"]);
+        assert!(
+            things["missed"] == zebra || things["right"].as_array().unwrap().contains(&zebra[0]),
+            "{things}"
+        );
+    }
+
+    // The same bundle is no better than itself, nor than what was written of it; the other half is another matter.
+    let itself = of(&["--ids", "odd", "--against", text(&bundle), "--json", text(&second)]);
+    assert!(itself.contains(": +0.000 [+0.000 +0.000] over 3 pictures"), "{itself}");
+    let written: serde_json::Value = serde_json::from_slice(&std::fs::read(&second).unwrap()).unwrap();
+    assert_eq!(written["against"]["cider_difference"]["pictures"], 3);
+    assert_eq!(written["against"]["things_said"], written["things_said"]);
+    assert!(of(&["--ids", "odd", "--against", text(&first)]).contains("over 3 pictures"));
+    let even = [&test[..], &["--ids", "even", "--against"]].concat();
+    assert!(
+        error_of(&[&even[..], &[text(&first)]].concat()).ends_with("not of the same pictures and references")
+    );
+    assert!(error_of(&[&even[..], &["no/such"]].concat()).contains("no/such"));
+
+    std::fs::write(data.join("captions.tsv"), "val2017/000000000001.png\ta zebra\n").unwrap();
+    let numberless = ["meta-test", "--data", text(data), "--format", "tsv", "--ids", "odd"];
+    assert!(error_of(&numberless).ends_with("pictures of format tsv have no numbers; those of coco have"));
+}
+
+#[test]
 fn a_bundle_takes_a_jpeg_to_test_itself_and_as_many_slots_as_were_measured() {
     let folder = tempfile::tempdir().unwrap();
     let picture = folder.path().join("golden.png");
