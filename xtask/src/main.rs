@@ -20,20 +20,7 @@ enum Task {
     #[command(subcommand)]
     Bench(Bench),
     /// Train a configuration with one choice changed at a time, and print what each is worth on held-out pictures.
-    Ablate {
-        /// The configuration; trainer/configs/flickr8k.toml where not given.
-        #[arg(long)]
-        config: Option<PathBuf>,
-        /// A setting for every run, as `pretrain --set` takes it; may be given several times.
-        #[arg(long = "set", value_name = "NAME=VALUE")]
-        settings: Vec<String>,
-        /// Epochs of each run.
-        #[arg(long, default_value_t = 5)]
-        epochs: usize,
-        /// The folder for the runs; runs/ablate of the checkout where not given.
-        #[arg(long)]
-        runs: Option<PathBuf>,
-    },
+    Ablate(ablate::Arguments),
     Deploy(Box<deploy::Arguments>),
     /// Emulated boards: a device lab in software.
     #[command(subcommand)]
@@ -98,7 +85,7 @@ fn main() -> ExitCode {
         Task::Bench(Bench::Captions) => bench::captions(),
         Task::Bench(Bench::Daemon { rounds }) => bench::daemon(rounds),
         Task::Bench(Bench::Calibrate { rounds, repetitions }) => bench::calibrate(rounds, repetitions),
-        Task::Ablate { config, settings, epochs, runs } => ablate::ablate(config, &settings, epochs, runs),
+        Task::Ablate(arguments) => ablate::ablate(arguments),
         Task::Deploy(arguments) => deploy::deploy(*arguments),
         Task::Lab(task) => lab::lab(task),
         Task::SetupCross => deploy::builder::debian::setup(),
