@@ -53,7 +53,8 @@ fn coco_more_has_pictures_for_choosing_and_for_reporting_by_their_number() {
     assert_eq!((odd, of(Split::Dev).len() - odd, of(Split::Train).len()), (121, 97, 50));
     for picture in &corpus.pictures {
         assert_eq!(picture.name, format!("{:012}.jpg", picture.id.unwrap()));
-        assert_eq!(picture.captions.len(), 5, "{}", picture.name);
+        // Some of COCO's pictures have more than five.
+        assert!((5..=7).contains(&picture.captions.len()), "{}", picture.name);
     }
 }
 
