@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
 
-use crate::{BundleId, FORMAT_VERSION, Manifest, Shapes, Vocabulary, VocabularyError};
+use crate::{
+    BundleId, FORMAT_VERSION, MAX_CONCEPTS, Manifest, OLDEST_FORMAT, Shapes, Sources, SourcesError,
+    Vocabulary, VocabularyError,
+};
 
 /// Names of a bundle's files.
 pub mod file {
@@ -20,6 +23,12 @@ pub mod file {
     pub const HEAD: &str = "head.onnx";
     /// What calibration needs beside the head; only in bundles that were meta-learned.
     pub const ADAPTATION: &str = "adaptation.safetensors";
+    /// Picture to log-odds of words; only in bundles with concepts.
+    pub const EVIDENCE: &str = "evidence.safetensors";
+    /// The word and the source of each kind of evidence; only in bundles with concepts.
+    pub const CONCEPTS: &str = "concepts.txt";
+    /// Picture to things; only in bundles that carry it.
+    pub const DETECTOR: &str = "detector.onnx";
     /// One word a line.
     pub const VOCABULARY: &str = "vocabulary.txt";
     /// For people; not hashed.
@@ -61,7 +70,7 @@ pub enum BundleError {
         reason: String,
     },
     /// The bundle is of another format version.
-    #[error("{path}: format version {found}; this program reads {FORMAT_VERSION}; use a bundle and a program of one release", path = path.display())]
+    #[error("{path}: format version {found}; this program reads {OLDEST_FORMAT} to {FORMAT_VERSION}; use a bundle and a program of one release", path = path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
@@ -97,6 +106,32 @@ pub enum BundleError {
         found: usize,
         /// What follows from the others.
         expected: usize,
+    },
+    /// Some of what belongs to concepts is there, and some is not.
+    #[error("{path}: {found}, but {lacking}; a bundle has all of concepts or nothing of them", path = path.display())]
+    Concepts {
+        /// The manifest.
+        path: PathBuf,
+        /// What is there.
+        found: &'static str,
+        /// What is not.
+        lacking: &'static str,
+    },
+    /// The decoder takes more concepts than this program keeps account of.
+    #[error("{path}: shapes.concepts is {found}, {MAX_CONCEPTS} at most", path = path.display())]
+    TooManyConcepts {
+        /// The manifest.
+        path: PathBuf,
+        /// Its number.
+        found: usize,
+    },
+    /// The sources of evidence contradict the vocabulary, the manifest or themselves.
+    #[error("{path}: {source}", path = path.display())]
+    Sources {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        source: SourcesError,
     },
     /// A file has another size than the manifest says.
     #[error("{path}: {found} bytes, the manifest says {expected}; copy the bundle again", path = path.display())]
@@ -210,6 +245,19 @@ impl Bundle {
         Vocabulary::parse(&text, self.manifest.shapes.vocabulary, self.manifest.special)
             .map_err(|source| BundleError::Vocabulary { path: self.folder.join(file::VOCABULARY), source })
     }
+
+    /// The checked sources of evidence; none in a bundle without concepts.
+    ///
+    /// # Errors
+    /// As [`Self::vocabulary`], and when a line is no source, or its word none of the vocabulary.
+    pub fn sources(&self) -> Result<Option<Sources>, BundleError> {
+        let Manifest { shapes, evidence: Some(_), detector, .. } = &self.manifest else { return Ok(None) };
+        let text = self.read(file::CONCEPTS)?;
+        let things = detector.as_ref().map_or(0, |detector| detector.things);
+        Sources::parse(&text, &self.vocabulary()?, shapes.classes, things)
+            .map(Some)
+            .map_err(|source| BundleError::Sources { path: self.folder.join(file::CONCEPTS), source })
+    }
 }
 
 /// The version is looked at first: a manifest of another version may have other fields.
@@ -221,7 +269,7 @@ fn parse(text: &[u8], path: &Path) -> Result<Manifest, BundleError> {
     let malformed =
         |error: serde_json::Error| BundleError::Manifest { path: path.to_owned(), reason: error.to_string() };
     let Version { format } = serde_json::from_slice(text).map_err(malformed)?;
-    if format != u64::from(FORMAT_VERSION) {
+    if !(u64::from(OLDEST_FORMAT)..=u64::from(FORMAT_VERSION)).contains(&format) {
         return Err(BundleError::Format { path: path.to_owned(), found: format });
     }
     serde_json::from_slice(text).map_err(malformed)
@@ -243,9 +291,44 @@ fn check(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
             expected: state + token + word,
         });
     }
+    check_concepts(manifest, path)?;
     let expected = BundleId::of(manifest);
     if expected != manifest.id {
         return Err(BundleError::Id { path: path.to_owned(), found: manifest.id.clone(), expected });
+    }
+    Ok(())
+}
+
+/// A bundle has all that belongs to concepts, or nothing of it.
+fn check_concepts(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
+    let Shapes { phi, classes, concepts, .. } = manifest.shapes;
+    let lists = |name: &str| manifest.files.contains_key(name);
+    let parts = [
+        (manifest.evidence.is_some(), "it has evidence", "it has no evidence"),
+        (concepts > 0, "shapes.concepts is there", "shapes.concepts is none"),
+        (phi > 0, "shapes.phi is there", "shapes.phi is none"),
+        (lists(file::EVIDENCE), "it lists evidence.safetensors", "it does not list evidence.safetensors"),
+        (lists(file::CONCEPTS), "it lists concepts.txt", "it does not list concepts.txt"),
+    ];
+    let there = parts.iter().find(|(there, ..)| *there);
+    let contradiction = |found, lacking| BundleError::Concepts { path: path.to_owned(), found, lacking };
+    if let (Some((_, found, _)), Some((.., lacking))) = (there, parts.iter().find(|(there, ..)| !there)) {
+        return Err(contradiction(found, lacking));
+    }
+    if there.is_some() && manifest.format < FORMAT_VERSION {
+        return Err(contradiction("it has evidence", "its format is 1"));
+    }
+    if classes > 0 && there.is_none() {
+        return Err(contradiction("shapes.classes is there", "it has no evidence"));
+    }
+    match (manifest.detector.is_some(), lists(file::DETECTOR)) {
+        (true, _) if there.is_none() => return Err(contradiction("it has a detector", "it has no evidence")),
+        (true, false) => return Err(contradiction("it has a detector", "it does not list detector.onnx")),
+        (false, true) => return Err(contradiction("it lists detector.onnx", "it has no detector")),
+        _ => {}
+    }
+    if concepts > MAX_CONCEPTS {
+        return Err(BundleError::TooManyConcepts { path: path.to_owned(), found: concepts });
     }
     Ok(())
 }

@@ -8,14 +8,17 @@ use sha2::{Digest, Sha256};
 
 use crate::TokenId;
 
-/// The version of the bundle's layout that this crate reads and writes.
-pub const FORMAT_VERSION: u32 = 1;
+/// The version of the bundle's layout that this crate writes.
+pub const FORMAT_VERSION: u32 = 2;
+
+/// The oldest version that it reads: that of bundles without evidence.
+pub const OLDEST_FORMAT: u32 = 1;
 
 /// Everything about a bundle that is not in its other files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of the layout, [`FORMAT_VERSION`].
+    /// Version of the layout, [`OLDEST_FORMAT`] to [`FORMAT_VERSION`].
     pub format: u32,
     /// Follows from everything else here: see [`BundleId::of`].
     pub id: BundleId,
@@ -31,6 +34,12 @@ pub struct Manifest {
     pub special: SpecialTokens,
     /// How captions are searched for, unless the user says otherwise.
     pub decoding: Decoding,
+    /// What becomes a concept; none in a bundle whose decoder takes none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evidence: Option<EvidenceSettings>,
+    /// How the detector looks; none in a bundle without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector: Option<DetectorSettings>,
     /// How the head adapts; none in a bundle that was not meta-learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_loop: Option<InnerLoop>,
@@ -117,6 +126,23 @@ pub struct Shapes {
     pub hidden: usize,
     /// Words, special tokens and slots.
     pub vocabulary: usize,
+    /// Width of phi, from which evidence is computed; 0 in a bundle without concepts.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub phi: usize,
+    /// Classes that the encoder tells, 0 where it tells none.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub classes: usize,
+    /// Concepts that the decoder takes, at most [`MAX_CONCEPTS`]; 0 in a bundle without.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub concepts: usize,
+}
+
+/// The most concepts that a decoder may take.
+pub const MAX_CONCEPTS: usize = 16;
+
+/// Sizes that are 0 are left out, so that a bundle without concepts keeps its id.
+fn is_none(size: &usize) -> bool {
+    *size == 0
 }
 
 impl Shapes {
@@ -151,6 +177,62 @@ pub struct SlotRange {
     pub first: TokenId,
     /// How many there are.
     pub count: usize,
+}
+
+/// Which words of how much evidence become concepts; `metalens::evidence` has the formulas.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceSettings {
+    /// Words of captions, by the evidence's own rows.
+    pub captions: CaptionEvidence,
+    /// Words of the encoder's classes.
+    pub classes: ClassEvidence,
+    /// Words of the detector's things.
+    pub things: ThingEvidence,
+    /// A word of at least this confidence that no caption found says is required of the search.
+    pub required: f32,
+}
+
+/// Evidence for words of captions.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CaptionEvidence {
+    /// So many words of most evidence count.
+    pub most: usize,
+    /// A word of a smaller probability does not.
+    pub at_least: f32,
+}
+
+/// Evidence from the encoder's classes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassEvidence {
+    /// A word whose classes have a smaller probability together does not count.
+    pub at_least: f32,
+    /// What their probability is multiplied by: people do not say all that is there.
+    pub share: f32,
+}
+
+/// Evidence from the detector's things.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ThingEvidence {
+    /// A thing of a smaller score does not count.
+    pub at_least: f32,
+}
+
+/// Sizes of the detector's input and outputs.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DetectorSettings {
+    /// Pixels.
+    pub width: usize,
+    /// Pixels.
+    pub height: usize,
+    /// Pixels from one cell to the next, for each of its grids.
+    pub strides: Vec<usize>,
+    /// Kinds of things that it tells apart.
+    pub things: usize,
 }
 
 /// How captions are searched for.

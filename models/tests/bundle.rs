@@ -23,6 +23,9 @@ fn manifest() -> Manifest {
             feature: 11,
             hidden: 6,
             vocabulary: 6,
+            phi: 0,
+            classes: 0,
+            concepts: 0,
         },
         special: SpecialTokens {
             padding: TokenId(0),
@@ -32,6 +35,8 @@ fn manifest() -> Manifest {
             slots: SlotRange { first: TokenId(5), count: 1 },
         },
         decoding: Decoding { beam: 3, length_normalisation: 0.7, max_words: 20 },
+        evidence: None,
+        detector: None,
         inner_loop: None,
         training: serde_json::Value::Null,
         scores: BTreeMap::new(),
@@ -121,9 +126,9 @@ fn a_folder_in_place_of_a_file_is_named() {
 #[test]
 fn another_format_version_is_refused_even_when_its_fields_differ() {
     let (_folder, path) = written();
-    std::fs::write(path.join(file::MANIFEST), r#"{"format": 2, "something": "new"}"#).unwrap();
+    std::fs::write(path.join(file::MANIFEST), r#"{"format": 3, "something": "new"}"#).unwrap();
     let error = open_error(&path);
-    assert!(error.contains("format version 2; this program reads 1"), "{error}");
+    assert!(error.contains("format version 3; this program reads 1 to 2"), "{error}");
 }
 
 #[test]
@@ -219,4 +224,88 @@ fn an_existing_folder_is_never_overwritten() {
     write(&path, manifest(), &BTreeMap::new()).unwrap();
     let left: Vec<_> = std::fs::read_dir(path.parent().unwrap()).unwrap().collect();
     assert_eq!(left.len(), 2, "{left:?}");
+}
+
+#[test]
+fn a_bundle_has_all_that_belongs_to_concepts_or_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let names = [file::ENCODER, file::DECODER, file::HEAD, "golden.jpg", file::EVIDENCE, file::CONCEPTS];
+    let mut files: BTreeMap<String, Vec<u8>> = names.map(|name| (name.to_owned(), Vec::new())).into();
+    files.insert(file::VOCABULARY.into(), b"<padding>\n<start>\n<end>\n<unknown>\ndog\n<slot0>\n".to_vec());
+    files.insert(file::CONCEPTS.into(), b"captions\tdog\nclass\tcat\t0\n".to_vec());
+    let whole = Manifest {
+        shapes: Shapes { phi: 8, classes: 2, concepts: 3, ..manifest().shapes },
+        evidence: Some(EvidenceSettings {
+            captions: CaptionEvidence { most: 8, at_least: 0.1 },
+            classes: ClassEvidence { at_least: 0.25, share: 0.8 },
+            things: ThingEvidence { at_least: 0.35 },
+            required: 0.8,
+        }),
+        ..manifest()
+    };
+    let mut count = 0;
+    let mut written = |manifest: &Manifest, files: &BTreeMap<String, Vec<u8>>| {
+        count += 1;
+        let path = folder.path().join(count.to_string());
+        write(&path, manifest.clone(), files).unwrap();
+        path
+    };
+    let path = written(&whole, &files);
+    let error = Bundle::open(&path).unwrap().sources().unwrap_err().to_string();
+    assert!(error.contains("concepts.txt: line 2: \"cat\" is no word of the vocabulary"), "{error}");
+
+    let without = |name: &str| {
+        let mut files = files.clone();
+        files.remove(name);
+        files
+    };
+    let shapes = whole.shapes;
+    let wrong: [(Manifest, _, _); 8] = [
+        (Manifest { evidence: None, ..whole.clone() }, files.clone(), "it has no evidence"),
+        (whole.clone(), without(file::EVIDENCE), "does not list evidence.safetensors"),
+        (whole.clone(), without(file::CONCEPTS), "does not list concepts.txt"),
+        (
+            Manifest { shapes: Shapes { phi: 0, ..shapes }, ..whole.clone() },
+            files.clone(),
+            "shapes.phi is none",
+        ),
+        (
+            Manifest { shapes: Shapes { concepts: 0, ..shapes }, ..whole.clone() },
+            files.clone(),
+            "shapes.concepts is none",
+        ),
+        (
+            Manifest { shapes: Shapes { concepts: 17, ..shapes }, ..whole.clone() },
+            files.clone(),
+            "shapes.concepts is 17, 16 at most",
+        ),
+        (Manifest { format: 1, ..whole.clone() }, files.clone(), "its format is 1"),
+        (
+            Manifest {
+                detector: Some(DetectorSettings {
+                    width: 416,
+                    height: 416,
+                    strides: vec![8, 16, 32],
+                    things: 80,
+                }),
+                ..whole.clone()
+            },
+            files.clone(),
+            "does not list detector.onnx",
+        ),
+    ];
+    for (manifest, files, expected) in wrong {
+        let error = open_error(&written(&manifest, &files));
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_bundle_without_concepts_has_no_field_of_theirs_and_the_committed_one_keeps_its_id() {
+    let first = Manifest { format: 1, ..manifest() };
+    let text = serde_json::to_string(&first).unwrap();
+    for new in ["phi", "classes", "concepts", "evidence", "detector"] {
+        assert!(!text.contains(new), "{text}");
+    }
+    Bundle::open(&Path::new(env!("CARGO_MANIFEST_DIR")).join("flickr8k-lite0")).unwrap();
 }

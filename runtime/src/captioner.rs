@@ -9,6 +9,7 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::adaptation::Learned;
 use crate::engine::EngineError;
+use crate::evidence::EvidenceError;
 use crate::language::{Applied, MAX_BEAM, Speaker};
 use crate::vision::{self, Encoder, Picture};
 
@@ -21,6 +22,9 @@ pub enum CaptionerError {
     /// A graph of the bundle cannot be loaded or run.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The bundle's evidence cannot be used.
+    #[error(transparent)]
+    Evidence(#[from] EvidenceError),
     /// The bundle or a support set cannot be used for calibration.
     #[error(transparent)]
     Calibration(#[from] crate::adaptation::CalibrationError),

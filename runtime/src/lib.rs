@@ -1,7 +1,7 @@
 //! Captions pictures on the device.
 //!
-//! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`language`]
-//! turns visual tokens into words. [`Captioner`] ties them to a model bundle. [`adaptation`] computes what a handful of
+//! A frame flows through the modules in this order: [`vision`] decodes and resizes it and runs the encoder; [`evidence`] tells
+//! which words the picture shows; [`language`] turns visual tokens and these concepts into words. [`Captioner`] ties them to a model bundle. [`adaptation`] computes what a handful of
 //! captioned pictures changes about the head, and [`calibrator`] ties it to a bundle. [`store`] keeps what a calibration made,
 //! through power cuts. [`camera`] gives frames, [`board`] a button and lights, and [`daemon`] captions for as long as there is
 //! power. [`engine`] is the one module that knows which inference library runs the graphs; [`cli`] is the program.
@@ -21,6 +21,7 @@ mod captioner;
 pub mod cli;
 pub mod daemon;
 pub mod engine;
+pub mod evidence;
 pub mod language;
 pub mod store;
 pub mod vision;

@@ -1,0 +1,116 @@
+//! The evidence of a bundle: `evidence.safetensors`, `concepts.txt` and their settings.
+
+use metalens_models::{Bundle, Manifest, Sources, TokenId, file};
+use ndarray::{Array1, Array2, ArrayView1};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+
+use super::{Concept, Forms, Settings, select};
+use crate::CaptionerError;
+
+/// Names of the tensors in `evidence.safetensors`, in f32 or f16.
+pub mod tensor {
+    /// `[rows, phi]`.
+    pub const WEIGHT: &str = "evidence.weight";
+    /// `[rows]`.
+    pub const BIAS: &str = "evidence.bias";
+}
+
+/// Turns what the encoder and the detector make of a picture into concepts.
+pub struct Evidence {
+    weight: Array2<f32>,
+    bias: Array1<f32>,
+    sources: Sources,
+    settings: Settings,
+    most: usize,
+    forms: Forms,
+}
+
+/// Why evidence cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{path}: {reason}", path = path.display())]
+pub struct EvidenceError {
+    path: std::path::PathBuf,
+    reason: String,
+}
+
+impl Evidence {
+    /// The evidence of a bundle; none of one without concepts.
+    ///
+    /// # Errors
+    /// When a file is refused, or its shapes are not those of the manifest and of the sources.
+    pub fn load(bundle: &Bundle) -> Result<Option<Self>, CaptionerError> {
+        let Manifest { evidence: Some(settings), shapes, .. } = bundle.manifest() else { return Ok(None) };
+        let Some(sources) = bundle.sources()? else { return Ok(None) };
+        let bytes = bundle.read(file::EVIDENCE)?;
+        let wrong = |reason: String| EvidenceError { path: bundle.folder().join(file::EVIDENCE), reason };
+        let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
+        let take = |name: &str, shape: &[usize]| {
+            let view = tensors.tensor(name).map_err(|_| wrong(format!("{name} is missing")))?;
+            if view.shape() != shape {
+                let found = view.shape();
+                return Err(wrong(format!(
+                    "{name} has shape {found:?}, but {shape:?} follows from concepts.txt and the manifest"
+                )));
+            }
+            numbers(&view)
+                .ok_or_else(|| wrong(format!("{name} is of type {:?}, neither F16 nor F32", view.dtype())))
+        };
+        let (rows, phi) = (sources.captions.len(), shapes.phi);
+        let weight = Array2::from_shape_vec((rows, phi), take(tensor::WEIGHT, &[rows, phi])?)
+            .map_err(|error| wrong(error.to_string()))?;
+        let bias = Array1::from_vec(take(tensor::BIAS, &[rows])?);
+        let forms = Forms::new(&bundle.vocabulary()?);
+        Ok(Some(Self { weight, bias, sources, settings: *settings, most: shapes.concepts, forms }))
+    }
+
+    /// The log-odds e = E phi + b of the words of captions, `[rows]`, for `phi` `[phi]`.
+    ///
+    /// # Panics
+    /// When phi has another width than the manifest says.
+    #[must_use]
+    pub fn log_odds(&self, phi: &[f32]) -> Array1<f32> {
+        self.weight.dot(&ArrayView1::from(phi)) + &self.bias
+    }
+
+    /// What the decoder is to read beside a picture's visual tokens, at most as many as it takes: `phi` and the logits of classes
+    /// are the encoder's, `things` the highest score of each of the detector's things.
+    #[must_use]
+    pub fn concepts(
+        &self,
+        phi: Option<&[f32]>,
+        classes: Option<&[f32]>,
+        things: Option<&[f32]>,
+    ) -> Vec<Concept> {
+        let evidence = phi.map(|phi| self.log_odds(phi));
+        let evidence = evidence.as_ref().and_then(|evidence| evidence.as_slice());
+        let mut concepts = select(&self.sources, &self.settings, evidence, classes, things);
+        concepts.truncate(self.most);
+        concepts
+    }
+
+    /// The concepts that the search has to say, strongest first: those of enough confidence of which none of the captions
+    /// that it `found` says a form.
+    pub(crate) fn required<'a>(
+        &'a self,
+        concepts: &'a [Concept],
+        found: impl Iterator<Item = &'a [TokenId]> + Clone + 'a,
+    ) -> impl Iterator<Item = TokenId> + 'a {
+        let sure = concepts.iter().filter(|concept| concept.confidence >= self.settings.required);
+        let says = move |words: &[TokenId], concept: TokenId| {
+            words.iter().any(|&word| self.forms.are_of_one(word, concept))
+        };
+        sure.map(|concept| concept.word).filter(move |&word| !found.clone().any(|words| says(words, word)))
+    }
+}
+
+/// The numbers of a tensor of halves or singles.
+fn numbers(view: &TensorView) -> Option<Vec<f32>> {
+    match view.dtype() {
+        Dtype::F32 => Some(view.data().as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect()),
+        Dtype::F16 => {
+            Some(view.data().as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect())
+        }
+        _ => None,
+    }
+}
