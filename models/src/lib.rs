@@ -25,6 +25,7 @@
 
 mod bundle;
 mod concepts;
+mod detector;
 mod disk;
 mod manifest;
 mod vocabulary;
@@ -32,11 +33,12 @@ mod write;
 
 pub use bundle::{Bundle, BundleError, file, hexadecimal};
 pub use concepts::{Sources, SourcesError};
+pub use detector::DetectorShape;
 pub use disk::{Disk, SystemDisk, folder_of, hidden_sibling, replace, replace_on, sweep};
 pub use manifest::{
-    BundleId, CaptionEvidence, ClassEvidence, Decoding, DetectorSettings, EvidenceSettings, FORMAT_VERSION,
-    Familiarity, FileEntry, Golden, InnerLoop, MAX_CONCEPTS, Manifest, MemoryBlend, NewWordStart,
-    OLDEST_FORMAT, Preprocessing, Shapes, SlotRange, SpecialTokens, ThingEvidence,
+    BundleId, CaptionEvidence, ClassEvidence, Decoding, EvidenceSettings, FORMAT_VERSION, Familiarity,
+    FileEntry, Golden, InnerLoop, MAX_CONCEPTS, Manifest, MemoryBlend, NewWordStart, OLDEST_FORMAT,
+    Preprocessing, Shapes, SlotRange, SpecialTokens, ThingEvidence,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
 pub use write::{RecordError, WriteError, record_score, write};

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::TokenId;
+use crate::{DetectorShape, TokenId};
 
 /// The version of the bundle's layout that this crate writes.
 pub const FORMAT_VERSION: u32 = 2;
@@ -37,9 +37,9 @@ pub struct Manifest {
     /// What becomes a concept; none in a bundle whose decoder takes none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence: Option<EvidenceSettings>,
-    /// How the detector looks; none in a bundle without.
+    /// What the detector takes and makes; none in a bundle without.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub detector: Option<DetectorSettings>,
+    pub detector: Option<DetectorShape>,
     /// How the head adapts; none in a bundle that was not meta-learned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inner_loop: Option<InnerLoop>,
@@ -219,20 +219,6 @@ pub struct ClassEvidence {
 pub struct ThingEvidence {
     /// A thing of a smaller score does not count.
     pub at_least: f32,
-}
-
-/// Sizes of the detector's input and outputs.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct DetectorSettings {
-    /// Pixels.
-    pub width: usize,
-    /// Pixels.
-    pub height: usize,
-    /// Pixels from one cell to the next, for each of its grids.
-    pub strides: Vec<usize>,
-    /// Kinds of things that it tells apart.
-    pub things: usize,
 }
 
 /// How captions are searched for.

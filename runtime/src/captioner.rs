@@ -9,8 +9,8 @@ use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::adaptation::Learned;
 use crate::engine::EngineError;
-use crate::evidence::EvidenceError;
-use crate::language::{Applied, MAX_BEAM, Speaker};
+use crate::evidence::{Concept, EvidenceError};
+use crate::language::{Applied, MAX_BEAM, Scene, Speaker};
 use crate::vision::{self, Encoder, Picture};
 
 /// Why a captioner could not be opened or used.
@@ -49,6 +49,15 @@ pub struct Word {
     pub probability: f32,
 }
 
+/// A word that the picture shows.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Evident {
+    /// As it is printed.
+    pub word: String,
+    /// How surely, from 0 to 1.
+    pub evidence: f32,
+}
+
 /// What the captioner says of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caption {
@@ -56,8 +65,13 @@ pub struct Caption {
     pub words: Vec<Word>,
     /// The natural logarithm of the caption's probability.
     pub log_probability: f32,
-    /// Where each word looked, `[words, positions]` over the encoder's grid, row by row; each word's sum is 1.
+    /// Where each word looked, `[words, positions]` over the encoder's grid, row by row; each word's sum, that over concepts
+    /// included, is 1.
     pub attention: Array2<f32>,
+    /// What the caption was made of beside the picture, of most evidence first; none of a bundle without concepts.
+    pub concepts: Vec<Evident>,
+    /// How much each word looked at each concept, `[words, concepts]`.
+    pub concept_attention: Array2<f32>,
     /// How much the picture is like what was calibrated on, from 0 to 1; none without a calibration.
     pub familiarity: Option<f32>,
     /// Milliseconds for resizing and encoding the picture.
@@ -80,6 +94,8 @@ pub struct Captioner {
     manifest: Manifest,
     pub(crate) encoder: Encoder,
     pub(crate) speaker: Speaker,
+    /// Of the picture that was looked at last.
+    concepts: Vec<Concept>,
     learned: Option<Arc<Learned>>,
 }
 
@@ -109,8 +125,8 @@ impl Captioner {
             (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), speaker)
         });
         let speaker = speaker?;
-        let encoder = Encoder::new(&encoder?, manifest.preprocessing.clone())?;
-        Ok(Self { encoder, speaker, learned: None, manifest })
+        let encoder = Encoder::new(&encoder?, &manifest)?;
+        Ok(Self { encoder, speaker, concepts: Vec::new(), learned: None, manifest })
     }
 
     /// What the bundle says of itself.
@@ -141,7 +157,15 @@ impl Captioner {
     /// When the encoder's graph fails.
     pub fn look(&mut self, picture: &Picture) -> Result<(), CaptionerError> {
         self.encoder.preprocess(picture)?;
-        Ok(self.encoder.encode()?)
+        self.encoder.encode()?;
+        let things: Option<&[f32]> = None;
+        self.concepts = self.speaker.concepts(&self.encoder, things)?;
+        Ok(())
+    }
+
+    /// What the picture shows that was looked at last, and the concepts of it.
+    pub(crate) fn scene(&self) -> Result<Scene<'_>, EngineError> {
+        Ok(Scene { seen: self.encoder.tokens()?, concepts: &self.concepts })
     }
 
     /// The mean of the visual tokens of the picture that was looked at last, `[token]`.
@@ -162,24 +186,31 @@ impl Captioner {
     /// When a graph fails.
     pub fn describe(&mut self) -> Result<Caption, CaptionerError> {
         let began = Instant::now();
-        let seen = self.encoder.tokens()?;
+        let scene = Scene { seen: self.encoder.tokens()?, concepts: &self.concepts };
         let applied = match &self.learned {
             Some(learned) => {
-                let observation = self.speaker.observe(learned.initialization(), seen)?;
+                let observation = self.speaker.observe(learned.initialization(), scene)?;
                 Some(Applied::new(learned.clone(), learned.gate(&observation)))
             }
             None => None,
         };
         let familiarity = applied.as_ref().map(|applied| applied.gate.familiarity);
-        let said = self.speaker.say(seen, applied)?;
+        let said = self.speaker.say(scene, applied)?;
         Ok(Caption {
             words: said.words,
             log_probability: said.log_probability,
             attention: said.attention,
+            concepts: self.concepts.iter().map(|concept| self.evident(concept)).collect(),
+            concept_attention: said.concept_attention,
             familiarity,
             encoder_ms: 0.0,
             decoder_ms: milliseconds(began),
         })
+    }
+
+    fn evident(&self, concept: &Concept) -> Evident {
+        let word = self.speaker.vocabulary().word(concept.word).unwrap_or_default().to_owned();
+        Evident { word, evidence: concept.confidence }
     }
 }
 

@@ -132,6 +132,8 @@ pub fn export(tiny: &Tiny, out: &Path, precision: Precision) -> anyhow::Result<(
         shape: &shape,
         parameters: &parameters,
         vocabulary: &vocabulary,
+        evidence: None,
+        detector: None,
         slots: 16,
         precision,
         decoding: Decoding { beam: 3, length_normalisation: 0.7, max_words: 12 },

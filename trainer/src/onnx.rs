@@ -76,11 +76,27 @@ impl GraphBuilder {
     /// # Errors
     /// When the bytes are no ONNX model with a graph that makes such a value.
     pub fn extend_at(bytes: &[u8], value: &str, name: &str, precision: Precision) -> Result<Self, NotAGraph> {
+        Self::extend_behind(bytes, &[value], name, precision)
+    }
+
+    /// The same after the last of the nodes that make `values`.
+    ///
+    /// # Errors
+    /// When the bytes are no ONNX model with a graph that makes such values.
+    pub fn extend_behind(
+        bytes: &[u8],
+        values: &[&str],
+        name: &str,
+        precision: Precision,
+    ) -> Result<Self, NotAGraph> {
         let mut this = Self::extend(bytes, name, precision)?;
         let graph = &mut this.graph;
-        let makes = |node: &NodeProto| node.output.iter().any(|output| output == value);
-        let last = graph.node.iter().position(makes);
-        let last = last.ok_or_else(|| NotAGraph(format!("no node of it makes {value}")))?;
+        let mut last = 0;
+        for value in values {
+            let makes = |node: &NodeProto| node.output.iter().any(|output| output == value);
+            let place = graph.node.iter().position(makes);
+            last = last.max(place.ok_or_else(|| NotAGraph(format!("no node of it makes {value}")))?);
+        }
         graph.node.truncate(last + 1);
         let nodes = &graph.node;
         let is_used = |tensor: &TensorProto| nodes.iter().any(|node| node.input.contains(&tensor.name));

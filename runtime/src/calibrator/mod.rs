@@ -26,7 +26,8 @@ use crate::adaptation::{
     Share, Shown,
 };
 use crate::captioner::milliseconds;
-use crate::language::Applied;
+use crate::evidence::Concept;
+use crate::language::{Applied, Scene};
 use crate::store::{Generation, NewSample, State, StateError};
 use crate::vision::{self, Tokens};
 use crate::{Captioner, CaptionerError, Options};
@@ -85,11 +86,13 @@ struct Seen {
     tokens: Vec<f32>,
     keys: Vec<f32>,
     state: Vec<f32>,
+    concepts: Vec<Concept>,
 }
 
 impl Seen {
-    fn tokens(&self) -> Tokens<'_> {
-        Tokens { tokens: &self.tokens, keys: &self.keys, state: &self.state }
+    fn scene(&self) -> Scene<'_> {
+        let seen = Tokens { tokens: &self.tokens, keys: &self.keys, state: &self.state };
+        Scene { seen, concepts: &self.concepts }
     }
 }
 
@@ -140,7 +143,7 @@ impl Calibrator {
         let mut reports = Vec::with_capacity(seen.len());
         for (seen, ((losses, tokens), gate)) in seen.iter().zip(scored) {
             let applied = Applied::new(learned.clone(), gate);
-            let words = self.captioner.speaker.say(seen.tokens(), Some(applied))?.words;
+            let words = self.captioner.speaker.say(seen.scene(), Some(applied))?.words;
             let said: Vec<&str> = words.iter().map(|word| word.word.as_str()).collect();
             reports.push(SampleReport {
                 name: seen.sample.name.clone(),
@@ -183,20 +186,18 @@ impl Calibrator {
         let unusable = |reason: String| CalibrationError::Picture { path: sample.path.clone(), reason };
         let bytes = vision::read_file(&sample.path).map_err(|error| unusable(error.to_string()))?;
         let picture = vision::decode(&bytes).map_err(|error| unusable(error.to_string()))?;
-        let encoder = &mut self.captioner.encoder;
-        encoder.preprocess(&picture)?;
-        encoder.encode()?;
-        let Tokens { tokens, keys, state } = encoder.tokens()?;
+        self.captioner.look(&picture)?;
+        let Scene { seen: Tokens { tokens, keys, state }, concepts } = self.captioner.scene()?;
         let (tokens, keys, state) = (tokens.to_vec(), keys.to_vec(), state.to_vec());
-        Ok(Seen { sample: sample.clone(), bytes, tokens, keys, state })
+        Ok(Seen { sample: sample.clone(), bytes, tokens, keys, state, concepts: concepts.to_vec() })
     }
 
     /// What the body makes of pictures and captions.
     fn show(&mut self, seen: &[Seen], plan: &Plan) -> Result<Vec<Shown<f32>>, CaptionerError> {
         let speaker = &mut self.captioner.speaker;
         let show = |(seen, readings): (&Seen, &Vec<_>)| {
-            let observation = speaker.observe(&self.initialization, seen.tokens())?;
-            Ok(Shown { observation, captions: speaker.read(&self.initialization, seen.tokens(), readings)? })
+            let observation = speaker.observe(&self.initialization, seen.scene())?;
+            Ok(Shown { observation, captions: speaker.read(&self.initialization, seen.scene(), readings)? })
         };
         seen.iter().zip(&plan.readings).map(show).collect()
     }

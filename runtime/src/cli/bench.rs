@@ -11,6 +11,7 @@ use metalens_models::Bundle;
 
 use super::{BundleArgument, Outcome, say};
 use crate::captioner::milliseconds;
+use crate::language::Scene;
 use crate::{Captioner, Options, vision};
 
 #[derive(clap::Args)]
@@ -100,7 +101,8 @@ fn round_of(captioner: &mut Captioner, picture: &vision::Picture) -> anyhow::Res
     let began = Instant::now();
     captioner.encoder.encode()?;
     let encoder = milliseconds(began);
-    captioner.speaker.decoder.look_at(captioner.encoder.tokens()?)?;
+    let scene = Scene { seen: captioner.encoder.tokens()?, concepts: &[] };
+    captioner.speaker.decoder.look_at(scene)?;
     let began = Instant::now();
     captioner.speaker.decoder.steps.run()?;
     let decoder = milliseconds(began);

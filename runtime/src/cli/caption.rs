@@ -8,7 +8,7 @@ use super::{BundleArgument, Outcome, one_line, say};
 use crate::adaptation::Learned;
 use crate::language::MAX_BEAM;
 use crate::store::StateReader;
-use crate::{Caption, Captioner, Options, Word, vision};
+use crate::{Caption, Captioner, Evident, Options, Word, vision};
 
 #[derive(clap::Args)]
 pub(super) struct Arguments {
@@ -37,6 +37,7 @@ struct Line<'a> {
     words: &'a [Word],
     /// Known only with a calibration.
     familiarity: Option<f32>,
+    concepts: &'a [Evident],
     encoder_ms: f64,
     decoder_ms: f64,
 }
@@ -96,6 +97,7 @@ fn print(arguments: &Arguments, file: &Path, caption: &Caption) -> anyhow::Resul
             log_probability: caption.log_probability,
             words: &caption.words,
             familiarity: caption.familiarity,
+            concepts: &caption.concepts,
             encoder_ms: caption.encoder_ms,
             decoder_ms: caption.decoder_ms,
         })?

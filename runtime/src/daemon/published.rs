@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use crate::store::Generation;
-use crate::{Caption, Word};
+use crate::{Caption, Evident, Word};
 
 /// A caption of a frame: one line on standard output, and what every other output makes of it.
 #[derive(Clone, Debug, Serialize)]
@@ -28,9 +28,14 @@ pub struct Published {
     pub generation: Option<Generation>,
     /// Milliseconds from the frame to the caption.
     pub latency_ms: f64,
+    /// What the caption was made of beside the picture, of most evidence first.
+    pub concepts: Vec<Evident>,
     /// Where each word looked, `[words, positions]`.
     #[serde(skip)]
     pub attention: Array2<f32>,
+    /// How much each word looked at each concept, `[words, concepts]`.
+    #[serde(skip)]
+    pub concept_attention: Array2<f32>,
 }
 
 /// A caption, with where its words looked.
@@ -40,6 +45,8 @@ struct Event<'a> {
     published: &'a Published,
     /// A row for each word, in thousandths, row by row over the encoder's grid.
     attention: Vec<Vec<u16>>,
+    /// The same over `concepts`.
+    concept_attention: Vec<Vec<u16>>,
 }
 
 impl Published {
@@ -55,7 +62,9 @@ impl Published {
             familiarity: caption.familiarity,
             generation,
             latency_ms,
+            concepts: caption.concepts,
             attention: caption.attention,
+            concept_attention: caption.concept_attention,
         }
     }
 
@@ -68,13 +77,17 @@ impl Published {
     /// The same with `attention`.
     #[must_use]
     pub fn event(&self) -> String {
-        let thousandths = |&weight: &f32| (1000.0 * weight).round() as u16;
-        let rows = self.attention.rows().into_iter();
         json(&Event {
             published: self,
-            attention: rows.map(|row| row.iter().map(thousandths).collect()).collect(),
+            attention: thousandths(&self.attention),
+            concept_attention: thousandths(&self.concept_attention),
         })
     }
+}
+
+fn thousandths(weights: &Array2<f32>) -> Vec<Vec<u16>> {
+    let of = |&weight: &f32| (1000.0 * weight).round() as u16;
+    weights.rows().into_iter().map(|row| row.iter().map(of).collect()).collect()
 }
 
 /// What of a frame is published.
@@ -108,7 +121,9 @@ mod tests {
         let caption = Caption {
             words: vec![Word { word: "dog".to_owned(), probability: 0.5 }],
             log_probability: -1.0,
-            attention: Array2::from_elem((1, 2), 0.5),
+            attention: Array2::from_elem((1, 2), 0.25),
+            concepts: vec![Evident { word: "dog".to_owned(), evidence: 0.5 }],
+            concept_attention: Array2::from_elem((1, 1), 0.5),
             familiarity: None,
             encoder_ms: 0.0,
             decoder_ms: 0.0,
@@ -118,8 +133,10 @@ mod tests {
         assert_eq!(
             published.line(),
             "{\"time\":\"1970-01-01T00:00:00.000Z\",\"sequence\":7,\"file\":\"a.jpg\",\"caption\":\"dog\",\
-             \"words\":[{\"word\":\"dog\",\"probability\":0.5}],\"familiarity\":null,\"generation\":null,\"latency_ms\":1.5}"
+             \"words\":[{\"word\":\"dog\",\"probability\":0.5}],\"familiarity\":null,\"generation\":null,\"latency_ms\":1.5,\
+             \"concepts\":[{\"word\":\"dog\",\"evidence\":0.5}]}"
         );
-        assert!(published.event().ends_with(",\"latency_ms\":1.5,\"attention\":[[500,500]]}"));
+        let event = published.event();
+        assert!(event.ends_with(",\"attention\":[[250,250]],\"concept_attention\":[[500]]}"), "{event}");
     }
 }

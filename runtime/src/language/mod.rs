@@ -3,13 +3,16 @@
 mod beam;
 mod decoder;
 mod lines;
+mod pointing;
+mod scene;
 mod speaker;
 mod steps;
 mod words;
 
-pub use beam::{Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_WORDS, NextWord};
+pub use beam::{Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_HYPOTHESES, MAX_REQUIRED, MAX_WORDS, NextWord};
 pub(crate) use decoder::Applied;
 pub use decoder::Decoder;
 pub use lines::lines;
+pub use scene::Scene;
 pub(crate) use speaker::{Reading, Speaker};
 pub use words::{Spelled, spelled, words};

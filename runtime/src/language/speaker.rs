@@ -5,10 +5,11 @@ use ndarray::{Array2, ArrayView2};
 
 use super::beam::Hypothesis;
 use super::decoder::{Applied, Decoder, Graphs};
-use super::{Beam, BeamSettings, MAX_WORDS};
+use super::{Beam, BeamSettings, MAX_REQUIRED, MAX_WORDS, Scene};
 use crate::adaptation::{Choice, Initialization, Observation, Read};
 use crate::engine::EngineError;
-use crate::vision::Tokens;
+use crate::evidence::{Concept, Evidence};
+use crate::vision::Encoder;
 use crate::{CaptionerError, Word};
 
 /// Says and reads captions of one picture after another.
@@ -16,6 +17,7 @@ pub(crate) struct Speaker {
     pub decoder: Decoder,
     beam: Beam,
     greedy: Beam,
+    evidence: Option<Evidence>,
     vocabulary: Vocabulary,
     shapes: Shapes,
     max_words: usize,
@@ -27,6 +29,8 @@ pub(crate) struct Said {
     pub log_probability: f32,
     /// Where each word looked, `[words, positions]`.
     pub attention: Array2<f32>,
+    /// How much each word looked at each concept, `[words, concepts]`.
+    pub concept_attention: Array2<f32>,
 }
 
 impl Speaker {
@@ -45,6 +49,7 @@ impl Speaker {
             decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
             beam: Beam::new(settings),
             greedy: Beam::new(BeamSettings { width: 1, ..settings }),
+            evidence: Evidence::load(bundle)?,
             vocabulary,
             shapes: manifest.shapes,
             max_words,
@@ -55,6 +60,12 @@ impl Speaker {
         &self.vocabulary
     }
 
+    /// What the picture shows that was encoded last, and in which the detector found `things`; nothing without evidence.
+    pub fn concepts(&self, encoder: &Encoder, things: Option<&[f32]>) -> Result<Vec<Concept>, EngineError> {
+        let Some(evidence) = &self.evidence else { return Ok(Vec::new()) };
+        Ok(evidence.concepts(encoder.phi()?, encoder.classes()?, things))
+    }
+
     /// The longest caption that is said or read.
     pub fn max_words(&self) -> usize {
         self.max_words
@@ -62,27 +73,38 @@ impl Speaker {
 
     /// Says what the picture shows, with a calibration where there is one. A new word for which there is evidence is said, if not
     /// in the best caption then in the best that holds it, or in the greedy one: `adaptation::familiarity` lifts it just so
-    /// that this one does. Of a place of its own that is said which the support's captions agree on most.
-    pub fn say(&mut self, picture: Tokens, applied: Option<Applied>) -> Result<Said, EngineError> {
+    /// that this one does. Of a place of its own that is said which the support's captions agree on most. Otherwise, where none of
+    /// the captions found says a concept of very much evidence, it is required of a second search.
+    pub fn say(&mut self, scene: Scene, applied: Option<Applied>) -> Result<Said, EngineError> {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
         let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
         let start = self.vocabulary.special().start;
         let look = |decoder: &mut Decoder| {
-            decoder.look_at(picture)?;
+            decoder.look_at(scene)?;
             decoder.apply(applied.clone());
             Ok::<(), EngineError>(())
         };
-        let mut search = |beam: &mut Beam| {
+        let mut search = |beam: &mut Beam, required: &[TokenId]| {
             look(&mut self.decoder)?;
-            beam.search(&mut self.decoder, start).cloned()
+            beam.search_for(&mut self.decoder, start, required).cloned()
         };
-        let mut best = search(&mut self.beam)?;
+        let mut best = search(&mut self.beam, &[])?;
+        if wanted.is_none()
+            && let Some(evidence) = &self.evidence
+        {
+            let found = self.beam.found().iter().map(|found| found.words.as_slice());
+            let required: heapless::Vec<TokenId, MAX_REQUIRED> =
+                evidence.required(scene.concepts, found).take(MAX_REQUIRED).collect();
+            if !required.is_empty() {
+                best = search(&mut self.beam, &required)?;
+            }
+        }
         if let Some(word) = wanted.filter(|word| !best.words.contains(word)) {
             best = match self.beam.best_with(word) {
                 Some(with) => with.clone(),
                 None => {
-                    let greedy = search(&mut self.greedy)?;
-                    if greedy.words.contains(&word) { greedy } else { search(&mut self.beam)? }
+                    let greedy = search(&mut self.greedy, &[])?;
+                    if greedy.words.contains(&word) { greedy } else { search(&mut self.beam, &[])? }
                 }
             };
         }
@@ -107,16 +129,22 @@ impl Speaker {
             new.or_else(|| self.vocabulary.word(id)).unwrap_or_default().to_owned()
         };
         let words = best.words.iter().zip(&best.word_log_probabilities);
-        let looked = best.places.iter().enumerate();
-        let looked = looked.flat_map(|(step, &place)| self.decoder.attention(step, place)).copied().collect();
-        let attention = Array2::from_shape_vec((best.words.len(), self.shapes.positions()), looked)
-            .expect("every word has a place");
+        let (positions, concepts) = (self.shapes.positions(), scene.concepts.len().min(self.shapes.concepts));
+        let looked = |first: usize, count: usize| {
+            let steps = best.places.iter().enumerate();
+            let rows =
+                steps.flat_map(|(step, &place)| &self.decoder.attention(step, place)[first..][..count]);
+            Array2::from_shape_vec((best.words.len(), count), rows.copied().collect())
+                .expect("every word has a place")
+        };
+        let (attention, concept_attention) = (looked(0, positions), looked(positions, concepts));
         Ok(Said {
             words: words
                 .map(|(&id, log_probability)| Word { word: word(id), probability: log_probability.exp() })
                 .collect(),
             log_probability: best.log_probability,
             attention,
+            concept_attention,
         })
     }
 
@@ -124,16 +152,16 @@ impl Speaker {
     pub fn observe(
         &mut self,
         initialization: &Initialization<f32>,
-        picture: Tokens,
+        scene: Scene,
     ) -> Result<Observation<f32>, EngineError> {
         let SpecialTokens { start, end, .. } = *self.vocabulary.special();
         let steps = &mut self.decoder.steps;
-        steps.look_at(picture)?;
+        steps.look_at(scene)?;
         let (mut z, mut probabilities, mut length) = (Vec::new(), Vec::new(), 0);
         let mut word = start;
         while length < self.max_words && (length == 0 || word != end) {
             steps.step(&[0], &[word])?;
-            let row = steps.z_of(1)?;
+            let row = steps.z_of(1);
             let next = initialization.head.probabilities(&row);
             // A caption has one word at least, as in the beam search.
             let allowed = next.iter().enumerate().filter(|(id, _)| length > 0 || *id != end.index());
@@ -147,7 +175,7 @@ impl Speaker {
         let z = Array2::from_shape_vec((length, self.shapes.feature), z).expect(shape);
         let probabilities =
             Array2::from_shape_vec((length, initialization.head.words()), probabilities).expect(shape);
-        let tokens = ArrayView2::from_shape((self.shapes.positions(), self.shapes.token), picture.tokens)
+        let tokens = ArrayView2::from_shape((self.shapes.positions(), self.shapes.token), scene.seen.tokens)
             .expect("the encoder's graph was loaded with this shape");
         Ok(initialization.references.observe(&tokens, &probabilities.view(), z))
     }
@@ -156,7 +184,7 @@ impl Speaker {
     pub fn read(
         &mut self,
         initialization: &Initialization<f32>,
-        picture: Tokens,
+        scene: Scene,
         captions: &[Reading],
     ) -> Result<Vec<Read<f32>>, EngineError> {
         let SpecialTokens { start, .. } = *self.vocabulary.special();
@@ -164,7 +192,7 @@ impl Speaker {
         let places: Vec<usize> = (0..steps.width()).collect();
         let mut reads = Vec::with_capacity(captions.len());
         for captions in captions.chunks(steps.width()) {
-            steps.look_at(picture)?;
+            steps.look_at(scene)?;
             let longest = captions.iter().map(|caption| caption.targets.len()).max().unwrap_or_default();
             let mut z = vec![Vec::new(); captions.len()];
             for place in 0..longest {
@@ -174,7 +202,7 @@ impl Speaker {
                 };
                 let words: Vec<TokenId> = captions.iter().map(before).collect();
                 steps.step(&places[..captions.len()], &words)?;
-                let rows = steps.z_of(captions.len())?;
+                let rows = steps.z_of(captions.len());
                 for ((z, row), caption) in z.iter_mut().zip(rows.rows()).zip(captions) {
                     if place < caption.targets.len() {
                         z.extend(row);

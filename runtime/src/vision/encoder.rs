@@ -1,6 +1,6 @@
 //! The image encoder of a bundle.
 
-use metalens_models::{Bundle, Preprocessing, Shapes, file};
+use metalens_models::{Bundle, Manifest, Preprocessing, Shapes, file};
 
 use super::{Picture, Preprocessor};
 use crate::engine::{EngineError, Graph, Input, Output, Session};
@@ -14,6 +14,10 @@ const STATE: usize = 2;
 pub struct Encoder {
     preprocessor: Preprocessor,
     session: Session,
+    /// Where phi stands among the outputs.
+    phi: Option<usize>,
+    /// Where the logits of classes do.
+    classes: Option<usize>,
 }
 
 /// What the encoder makes of a picture; row-major.
@@ -35,16 +39,13 @@ pub fn load(bundle: &Bundle) -> Result<Graph, crate::CaptionerError> {
     let Preprocessing { width, height, .. } = bundle.manifest().preprocessing;
     let shapes: &Shapes = &bundle.manifest().shapes;
     let bytes = bundle.read(file::ENCODER)?;
-    Ok(Graph::load(
-        &bytes,
-        file::ENCODER,
-        &[Input::F32("image", &[1, 3, height, width])],
-        &[
-            Output("tokens", &[1, shapes.positions(), shapes.token]),
-            Output("keys", &[1, shapes.positions(), shapes.key]),
-            Output("state", &[1, shapes.state]),
-        ],
-    )?)
+    let (tokens, keys) = ([1, shapes.positions(), shapes.token], [1, shapes.positions(), shapes.key]);
+    let (state, phi, classes) = ([1, shapes.state], [1, shapes.phi], [1, shapes.classes]);
+    let mut outputs = vec![Output("tokens", &tokens), Output("keys", &keys), Output("state", &state)];
+    // In this order `Encoder::new` counts them.
+    outputs.extend((shapes.phi > 0).then_some(Output("phi", &phi)));
+    outputs.extend((shapes.classes > 0).then_some(Output("classes", &classes)));
+    Ok(Graph::load(&bytes, file::ENCODER, &[Input::F32("image", &[1, 3, height, width])], &outputs)?)
 }
 
 impl Encoder {
@@ -52,8 +53,15 @@ impl Encoder {
     ///
     /// # Errors
     /// When the graph cannot be run.
-    pub fn new(graph: &Graph, preprocessing: Preprocessing) -> Result<Self, EngineError> {
-        Ok(Self { preprocessor: Preprocessor::new(preprocessing), session: graph.session()? })
+    pub fn new(graph: &Graph, manifest: &Manifest) -> Result<Self, EngineError> {
+        let Shapes { phi, classes, .. } = manifest.shapes;
+        let mut places = STATE + 1..;
+        Ok(Self {
+            preprocessor: Preprocessor::new(manifest.preprocessing.clone()),
+            session: graph.session()?,
+            phi: (phi > 0).then(|| places.next()).flatten(),
+            classes: (classes > 0).then(|| places.next()).flatten(),
+        })
     }
 
     /// Resizes and normalises the picture for [`Self::encode`].
@@ -82,5 +90,21 @@ impl Encoder {
             keys: self.session.output(KEYS)?,
             state: self.session.output(STATE)?,
         })
+    }
+
+    /// Phi of the picture that was encoded last, `[phi]`, from which evidence is computed; none in a bundle without.
+    ///
+    /// # Errors
+    /// When nothing was encoded yet.
+    pub fn phi(&self) -> Result<Option<&[f32]>, EngineError> {
+        self.phi.map(|place| self.session.output(place)).transpose()
+    }
+
+    /// The logits of its classes, `[classes]`; none where the encoder tells none.
+    ///
+    /// # Errors
+    /// When nothing was encoded yet.
+    pub fn classes(&self) -> Result<Option<&[f32]>, EngineError> {
+        self.classes.map(|place| self.session.output(place)).transpose()
     }
 }

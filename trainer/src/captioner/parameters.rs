@@ -33,6 +33,9 @@ pub struct Sizes {
     pub hidden: usize,
     /// Words that can be emitted, special tokens included, slots excluded.
     pub vocabulary: usize,
+    /// Whether it looks at concepts, and knows what a slot is: one row more of the embeddings and of the head, for any of them.
+    #[serde(default)]
+    pub concepts: bool,
 }
 
 impl Sizes {
@@ -41,7 +44,16 @@ impl Sizes {
     pub fn feature(&self) -> usize {
         self.state + self.token + self.word
     }
+
+    /// Rows of the embeddings and of the head: the words, and the slot's behind them.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.vocabulary + usize::from(self.concepts)
+    }
 }
+
+/// The visual token of captions without a picture.
+pub const NO_PICTURE: &str = "picture.none";
 
 /// How a parameter starts.
 #[derive(Clone, Copy)]
@@ -66,7 +78,7 @@ fn layout(s: &Sizes) -> Vec<(String, Vec<usize>, Start)> {
         ("key.weight", vec![s.token, s.key], FanIn(s.token)),
         ("start.weight", vec![s.token, s.state], FanIn(s.token)),
         ("start.bias", vec![s.state], Zero),
-        ("word.weight", vec![s.vocabulary, s.word], Uniform(0.1)),
+        ("word.weight", vec![s.rows(), s.word], Uniform(0.1)),
         ("query.weight", vec![s.state, s.key], FanIn(s.state)),
         ("query.bias", vec![s.key], Zero),
         ("energy.weight", vec![s.key], FanIn(s.key)),
@@ -76,11 +88,24 @@ fn layout(s: &Sizes) -> Vec<(String, Vec<usize>, Start)> {
         ("gru.state.bias", vec![3 * s.state], Zero),
         ("head.fc1.weight", vec![s.hidden, s.feature()], FanIn(s.feature())),
         ("head.fc1.bias", vec![s.hidden], Zero),
-        ("head.fc2.weight", vec![s.vocabulary, s.hidden], FanIn(s.hidden)),
-        ("head.fc2.bias", vec![s.vocabulary], Zero),
+        ("head.fc2.weight", vec![s.rows(), s.hidden], FanIn(s.hidden)),
+        ("head.fc2.bias", vec![s.rows()], Zero),
     ];
-    let mut layout: Vec<_> =
-        captioner.into_iter().map(|(name, shape, start)| (name.to_owned(), shape, start)).collect();
+    let concepts = vec![
+        ("concept.weight", vec![s.word + 1, s.token], FanIn(s.word + 1)),
+        ("concept.bias", vec![s.token], Zero),
+        ("concept.norm.weight", vec![s.token], One),
+        ("concept.norm.bias", vec![s.token], Zero),
+        ("pointer.weight", vec![s.feature(), 2], Zero),
+        ("pointer.bias", vec![2], Zero),
+        (NO_PICTURE, vec![s.token], Uniform(0.1)),
+    ];
+    let concepts = concepts.into_iter().filter(|_| s.concepts);
+    let mut layout: Vec<_> = captioner
+        .into_iter()
+        .chain(concepts)
+        .map(|(name, shape, start)| (name.to_owned(), shape, start))
+        .collect();
     for layer in s.cut.map(learned::layers).unwrap_or_default() {
         let shape = learned::shape(&layer).to_vec();
         let fan_in = if layer.depthwise { shape[0] } else { layer.input };
@@ -251,7 +276,8 @@ impl Parameters {
             state: width("start.weight", 1)?,
             word: width("word.weight", 1)?,
             hidden: width("head.fc1.weight", 0)?,
-            vocabulary: width("head.fc2.weight", 0)?,
+            vocabulary: width("head.fc2.weight", 0)? - usize::from(tensors.contains_key(NO_PICTURE)),
+            concepts: tensors.contains_key(NO_PICTURE),
         };
         Self::from_tensors(sizes, &tensors, DType::F32, device)
     }

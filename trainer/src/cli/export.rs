@@ -69,6 +69,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         shape: &shape,
         parameters: &parameters,
         vocabulary: &vocabulary,
+        evidence: None,
+        detector: None,
         slots: arguments.slots,
         precision: arguments.precision,
         decoding: Decoding {

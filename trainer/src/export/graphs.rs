@@ -1,6 +1,8 @@
 //! The captioner's equations as three ONNX graphs: encoder, decoder step and head.
 
 use candle_core::{Device, Result, Tensor};
+use metalens::engine;
+use ndarray::{Array1, Array2};
 
 use crate::captioner::{LAYER_NORM_EPSILON, Parameters};
 use crate::onnx::{Axis, GraphBuilder, NotAGraph, Precision, float_attribute, int_attribute, ints_attribute};
@@ -21,9 +23,73 @@ pub enum GraphError {
     Parameters(#[from] candle_core::Error),
 }
 
+/// Numbers of `pointer` for each hypothesis.
+const POINTERS: usize = 2;
+
+/// The type of 32-bit floats, as `Cast` names it.
+const ONNX_FLOAT: i64 = 1;
+
 /// The size of one picture's feature map.
 #[derive(Clone, Copy, Debug)]
 pub struct Positions(pub usize);
+
+/// Phi, the vector of a picture from which evidence is computed.
+///
+/// ```text
+/// phi = ([mean_i f_i ; max_i f_i] R - m) / s      where f [49, trunk] is the trunk's map; without R as it is
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Phi {
+    /// R `[2 trunk, phi]`.
+    pub projection: Option<Array2<f32>>,
+    /// m `[phi]`.
+    pub mean: Array1<f32>,
+    /// s `[phi]`.
+    pub spread: Array1<f32>,
+}
+
+impl Phi {
+    /// Its width.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.mean.len()
+    }
+
+    /// That of an encoder's graph; none where it makes no phi.
+    ///
+    /// # Errors
+    /// When the bytes are no graph.
+    pub fn of_encoder(bytes: &[u8]) -> anyhow::Result<Option<Self>> {
+        let mut constants = engine::constants(bytes, "encoder")?;
+        let mut vector = |name| constants.remove(name).map(|constant| Array1::from_vec(constant.values));
+        let (Some(mean), Some(spread)) = (vector(PHI_MEAN), vector(PHI_SPREAD)) else { return Ok(None) };
+        let projection = constants.remove(PHI_PROJECTION).map(|constant| {
+            Array2::from_shape_vec((constant.values.len() / mean.len(), mean.len()), constant.values)
+        });
+        Ok(Some(Self { projection: projection.transpose()?, mean, spread }))
+    }
+}
+
+/// Names of the constants of phi.
+const PHI_PROJECTION: &str = "phi.projection";
+const PHI_MEAN: &str = "phi.mean";
+const PHI_SPREAD: &str = "phi.spread";
+
+/// What an encoder makes beside what every decoder needs.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside<'a> {
+    /// Phi.
+    pub phi: Option<&'a Phi>,
+    /// The logits of so many classes, which the trunk tells beside its features; 0 where they are not wanted.
+    pub classes: usize,
+}
+
+impl Beside<'_> {
+    /// The values of the trunk that an encoder needs.
+    fn values(&self) -> &'static [&'static str] {
+        if self.classes > 0 { &["features", "classes"] } else { &["features"] }
+    }
+}
 
 struct Writer<'a> {
     graph: GraphBuilder,
@@ -45,49 +111,65 @@ impl Writer<'_> {
         let product = self.graph.node("MatMul", &[x, &weight], &format!("{output}.product"));
         Ok(self.graph.node("Add", &[&product, &bias], output))
     }
+
+    /// LayerNorm over the last axis, with the scale and shift called `layer`.
+    fn normal(&mut self, x: &str, layer: &str, output: &str) -> Result<String> {
+        let scale = self.parameter(&format!("{layer}.weight"))?;
+        let shift = self.parameter(&format!("{layer}.bias"))?;
+        let attributes =
+            vec![int_attribute("axis", -1), float_attribute("epsilon", LAYER_NORM_EPSILON as f32)];
+        Ok(self.graph.node_with("LayerNormalization", &[x, &scale, &shift], output, attributes))
+    }
+
+    /// The output `phi` of the trunk's `features`.
+    fn phi(&mut self, phi: &Phi, trunk: usize) {
+        let over_positions = || vec![ints_attribute("axes", &[1]), int_attribute("keepdims", 0)];
+        let graph = &mut self.graph;
+        graph.node_with("ReduceMean", &["features"], "phi.average", over_positions());
+        graph.node_with("ReduceMax", &["features"], "phi.highest", over_positions());
+        let joined = vec![int_attribute("axis", 1)];
+        let mut value = graph.node_with("Concat", &["phi.average", "phi.highest"], "phi.pooled", joined);
+        if let Some(projection) = &phi.projection {
+            let data: Vec<f32> = projection.iter().copied().collect();
+            let weight = graph.weight(PHI_PROJECTION, &[2 * trunk, phi.width()], &data);
+            value = graph.node("MatMul", &[&value, &weight], "phi.projected");
+        }
+        let mean = graph.weight(PHI_MEAN, &[phi.width()], &phi.mean.to_vec());
+        let spread = graph.weight(PHI_SPREAD, &[phi.width()], &phi.spread.to_vec());
+        value = graph.node("Sub", &[&value, &mean], "phi.centred");
+        graph.node("Div", &[&value, &spread], "phi");
+        graph.output("phi", &[1.into(), phi.width().into()]);
+    }
 }
 
 /// encoder.onnx: `image` f32[1, 3, height, width] -> `tokens` f32[1, 49, token], `keys` f32[1, 49, key], `state`
-/// f32[1, state], the decoder's initial state.
+/// f32[1, state], the decoder's initial state; and `phi` f32[1, phi] and `classes` f32[1, classes] where they are asked for.
 ///
-/// `trunk` ends in the value `features` f32[1, 49, trunk].
+/// `trunk` makes the value `features` f32[1, 49, trunk], and may make `classes`.
 ///
 /// # Errors
-/// When the trunk is no ONNX model.
+/// When the trunk is no ONNX model, or does not make what it should.
 pub fn encoder(
     trunk: &[u8],
     positions: Positions,
     parameters: &Parameters,
+    beside: Beside,
     precision: Precision,
 ) -> std::result::Result<Vec<u8>, GraphError> {
-    projected(GraphBuilder::extend(trunk, "encoder", precision)?, positions, parameters)
-}
-
-/// encoder.onnx `of` with other parameters behind its trunk.
-///
-/// # Errors
-/// When it is no encoder that [`encoder`] wrote.
-pub fn encoder_with(
-    of: &[u8],
-    positions: Positions,
-    parameters: &Parameters,
-    precision: Precision,
-) -> std::result::Result<Vec<u8>, GraphError> {
-    projected(GraphBuilder::extend_at(of, "features", "encoder", precision)?, positions, parameters)
+    let trunk = GraphBuilder::extend_behind(trunk, beside.values(), "encoder", precision)?;
+    projected(trunk, positions, parameters, beside)
 }
 
 fn projected(
     graph: GraphBuilder,
     positions: Positions,
     parameters: &Parameters,
+    beside: Beside,
 ) -> std::result::Result<Vec<u8>, GraphError> {
     let mut w = Writer { graph, parameters };
     let sizes = parameters.sizes;
     let projected = w.linear("features", "projection", "projected")?;
-    let scale = w.parameter("norm.weight")?;
-    let shift = w.parameter("norm.bias")?;
-    let attributes = vec![int_attribute("axis", -1), float_attribute("epsilon", LAYER_NORM_EPSILON as f32)];
-    w.graph.node_with("LayerNormalization", &[&projected, &scale, &shift], "tokens", attributes);
+    w.normal(&projected, "norm", "tokens")?;
     let key = w.parameter("key.weight")?;
     w.graph.node("MatMul", &["tokens", &key], "keys");
     let attributes = vec![ints_attribute("axes", &[1]), int_attribute("keepdims", 0)];
@@ -98,13 +180,22 @@ fn projected(
     w.graph.output("tokens", &[1.into(), positions.into(), sizes.token.into()]);
     w.graph.output("keys", &[1.into(), positions.into(), sizes.key.into()]);
     w.graph.output("state", &[1.into(), sizes.state.into()]);
+    if let Some(phi) = beside.phi {
+        w.phi(phi, sizes.trunk);
+    }
+    if beside.classes > 0 {
+        w.graph.output("classes", &[1.into(), beside.classes.into()]);
+    }
     Ok(w.graph.finish())
 }
 
 /// decoder.onnx: `word i64[B]`, `state f32[B, state]`, `tokens f32[1, 49, token]`, `keys f32[1, 49, key]` ->
 /// `next_state f32[B, state]`, `z f32[B, feature]`, `attention f32[B, 49]`.
 ///
-/// Word ids from the vocabulary's size on are slots; all of them read the unknown word's embedding.
+/// A captioner with concepts takes so many of them, `concepts i64[1, concepts]` (0: none) and `confidence f32[1, concepts]`, looks at
+/// them behind the positions, and makes `pointer f32[B, 2]`.
+///
+/// Word ids from the vocabulary's size on are slots; all of them read one embedding, the slot's own or the unknown word's.
 ///
 /// # Errors
 /// When a parameter cannot be read.
@@ -112,6 +203,7 @@ pub fn decoder(
     positions: Positions,
     slots: usize,
     unknown: u32,
+    concepts: usize,
     parameters: &Parameters,
     precision: Precision,
 ) -> std::result::Result<Vec<u8>, GraphError> {
@@ -127,20 +219,29 @@ pub fn decoder(
     let table = w.graph.weight("word.weight", &[sizes.vocabulary + slots, sizes.word], &table);
     let word = w.graph.node_with("Gather", &[&table, "word"], "e", vec![int_attribute("axis", 0)]);
 
+    let (mut keys, mut tokens, mut barred) = ("keys".to_owned(), "tokens".to_owned(), None);
+    if concepts > 0 {
+        let seen = w.concepts(&table, positions, concepts)?;
+        (keys, tokens, barred) = (seen.keys, seen.tokens, Some(seen.barred));
+    }
+    let places = positions + concepts;
     // a = softmax(w . tanh(k + W_q h)), c = a v
     let query = w.linear("state", "query", "query")?;
     let middle = w.graph.integers("axis.1", &[1]);
     let query = w.graph.node("Unsqueeze", &[&query, &middle], "query.row");
-    let sum = w.graph.node("Add", &["keys", &query], "energy.sum");
+    let sum = w.graph.node("Add", &[&keys, &query], "energy.sum");
     let energy = w.graph.node("Tanh", &[&sum], "energy.tanh");
     let vector = w.parameters.get("energy.weight").to_vec1::<f32>()?;
     let vector = w.graph.weight("energy.weight", &[sizes.key, 1], &vector);
     let scores = w.graph.node("MatMul", &[&energy, &vector], "scores.column");
     let last = w.graph.integers("axis.2", &[2]);
-    let scores = w.graph.node("Squeeze", &[&scores, &last], "scores");
+    let mut scores = w.graph.node("Squeeze", &[&scores, &last], "scores");
+    if let Some(barred) = barred {
+        scores = w.graph.node("Add", &[&scores, &barred], "scores.barred");
+    }
     w.graph.node_with("Softmax", &[&scores], "attention", vec![int_attribute("axis", -1)]);
-    let flat = w.graph.integers("tokens.flat", &[positions as i64, sizes.token as i64]);
-    let tokens = w.graph.node("Reshape", &["tokens", &flat], "tokens.matrix");
+    let flat = w.graph.integers("tokens.flat", &[places as i64, sizes.token as i64]);
+    let tokens = w.graph.node("Reshape", &[&tokens, &flat], "tokens.matrix");
     let context = w.graph.node("MatMul", &["attention", &tokens], "c");
 
     // h' = n + u (h - n)
@@ -168,15 +269,67 @@ pub fn decoder(
 
     w.graph.output("next_state", &[BATCH, sizes.state.into()]);
     w.graph.output("z", &[BATCH, sizes.feature().into()]);
-    w.graph.output("attention", &[BATCH, positions.into()]);
+    w.graph.output("attention", &[BATCH, places.into()]);
+    if concepts > 0 {
+        w.linear("z", "pointer", "pointer")?;
+        w.graph.output("pointer", &[BATCH, POINTERS.into()]);
+    }
     Ok(w.graph.finish())
+}
+
+/// What the decoder looks at where there are concepts: those behind the positions.
+struct Seen {
+    /// f32[1, 49 + concepts, key].
+    keys: String,
+    /// f32[1, 49 + concepts, token].
+    tokens: String,
+    /// f32[1, 49 + concepts]: what is added to the scores of places, so that empty ones have no weight.
+    barred: String,
+}
+
+/// What is added to the score of an empty place.
+const EMPTY: f32 = -1e4;
+
+impl Writer<'_> {
+    /// c_k = LayerNorm(W_c [embedding(word_k) ; confidence_k] + b_c) behind the visual tokens, and their keys W_k c_k.
+    fn concepts(&mut self, table: &str, positions: usize, concepts: usize) -> Result<Seen> {
+        let graph = &mut self.graph;
+        graph.input_i64("concepts", &[1.into(), concepts.into()]);
+        graph.input("confidence", &[1.into(), concepts.into()]);
+        let word =
+            graph.node_with("Gather", &[table, "concepts"], "concept.word", vec![int_attribute("axis", 0)]);
+        let column = graph.integers("concept.column", &[2]);
+        let confidence = graph.node("Unsqueeze", &["confidence", &column], "concept.confidence");
+        let joined = vec![int_attribute("axis", 2)];
+        let joined = graph.node_with("Concat", &[&word, &confidence], "concept.in", joined);
+        let none = graph.integers("concept.none", &[0]);
+        let is_empty = graph.node("Equal", &["concepts", &none], "concept.is_empty");
+        let to = vec![int_attribute("to", ONNX_FLOAT)];
+        let is_empty = graph.node_with("Cast", &[&is_empty], "concept.empty", to);
+        let bar = graph.scalar("concept.bar", EMPTY);
+        let barred = graph.node("Mul", &[&is_empty, &bar], "concept.barred");
+        let free = graph.weight("position.free", &[1, positions], &vec![0.0; positions]);
+        let behind = || vec![int_attribute("axis", 1)];
+        let barred = graph.node_with("Concat", &[&free, &barred], "barred", behind());
+
+        let projected = self.linear(&joined, "concept", "concept.projected")?;
+        let token = self.normal(&projected, "concept.norm", "concept.token")?;
+        let weight = self.parameter("key.weight")?;
+        let graph = &mut self.graph;
+        let key = graph.node("MatMul", &[&token, &weight], "concept.key");
+        let keys = graph.node_with("Concat", &["keys", &key], "keys.all", behind());
+        let tokens = graph.node_with("Concat", &["tokens", &token], "tokens.all", behind());
+        Ok(Seen { keys, tokens, barred })
+    }
 }
 
 /// The word embeddings, followed by one row a slot.
 fn embeddings(parameters: &Parameters, slots: usize, unknown: u32) -> Result<Vec<f32>> {
     let table: Tensor = parameters.get("word.weight").clone();
-    let mut rows: Vec<f32> = table.flatten_all()?.to_vec1()?;
-    let slot: Vec<f32> = table.get(unknown as usize)?.to_vec1()?;
+    let sizes = parameters.sizes;
+    let mut rows: Vec<f32> = table.narrow(0, 0, sizes.vocabulary)?.flatten_all()?.to_vec1()?;
+    let slot = if sizes.concepts { sizes.vocabulary } else { unknown as usize };
+    let slot: Vec<f32> = table.get(slot)?.to_vec1()?;
     for _ in 0..slots {
         rows.extend_from_slice(&slot);
     }
@@ -211,8 +364,12 @@ pub fn head(
     let hidden = w.graph.node("Mul", &[&hidden, &gate], "hidden");
     let words = sizes.vocabulary + slots;
     let mut rows: Vec<f32> = parameters.get("head.fc2.weight").flatten_all()?.to_vec1()?;
-    rows.resize(words * sizes.hidden, 0.0);
+    // Where slots were learned, the row behind the words is the one of all of them.
+    let slot = rows.split_off(sizes.vocabulary * sizes.hidden);
+    let slot = if slot.is_empty() { vec![0.0; sizes.hidden] } else { slot };
+    rows.extend((0..slots).flat_map(|_| slot.iter()));
     let mut bias: Vec<f32> = parameters.get("head.fc2.bias").to_vec1()?;
+    bias.truncate(sizes.vocabulary);
     bias.resize(words, FREE_SLOT_BIAS);
     let weight = w.graph.weight("head.fc2.weight", &[words, sizes.hidden], &rows);
     let bias = w.graph.weight("head.fc2.bias", &[words], &bias);

@@ -1,5 +1,6 @@
 //! Writes a bundle from trained parameters.
 
+mod evidence;
 mod graphs;
 
 use std::collections::BTreeMap;
@@ -9,11 +10,12 @@ use anyhow::Context;
 use candle_core::{Device, Tensor};
 use metalens::{Captioner, Options, adaptation, vision};
 use metalens_models::{
-    Bundle, BundleId, Decoding, FORMAT_VERSION, Golden, Manifest, Shapes, SlotRange, SpecialTokens, TokenId,
-    WriteError, file,
+    Bundle, BundleId, Decoding, DetectorShape, FORMAT_VERSION, Golden, Manifest, Shapes, SlotRange,
+    SpecialTokens, TokenId, WriteError, file,
 };
 
-pub use graphs::{GraphError, Positions, decoder, encoder, encoder_with, head};
+pub use evidence::EvidenceParts;
+pub use graphs::{Beside, GraphError, Phi, Positions, decoder, encoder, head};
 
 use ndarray::{Array1, Array2};
 
@@ -37,6 +39,10 @@ pub struct Parts<'a> {
     pub parameters: &'a Parameters,
     /// The words that it knows.
     pub vocabulary: &'a TrainingVocabulary,
+    /// What of a picture becomes a concept; a captioner with concepts needs it.
+    pub evidence: Option<EvidenceParts>,
+    /// A detector of things, an ONNX file, and what it takes and makes.
+    pub detector: Option<(&'a [u8], &'a DetectorShape)>,
     /// How many new words it can take.
     pub slots: usize,
     /// How large weights are stored.
@@ -65,9 +71,15 @@ pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
     let parameters = parts.parameters;
     let mut words = parts.vocabulary.words().to_vec();
     words.extend((0..parts.slots).map(|slot| format!("<slot{slot}>")));
-    let files: BTreeMap<String, Vec<u8>> = [
-        (file::ENCODER, encoder(parts.trunk, positions, parameters, parts.precision)?),
-        (file::DECODER, decoder(positions, parts.slots, UNKNOWN, parameters, parts.precision)?),
+    anyhow::ensure!(
+        parameters.sizes.concepts == parts.evidence.is_some(),
+        "a captioner that looks at concepts needs evidence for them, and no other can use it"
+    );
+    let beside = parts.evidence.as_ref().map(EvidenceParts::beside).unwrap_or_default();
+    let concepts = parts.evidence.as_ref().map_or(0, |evidence| evidence.concepts);
+    let mut files: BTreeMap<String, Vec<u8>> = [
+        (file::ENCODER, encoder(parts.trunk, positions, parameters, beside, parts.precision)?),
+        (file::DECODER, decoder(positions, parts.slots, UNKNOWN, concepts, parameters, parts.precision)?),
         (file::HEAD, head(parts.slots, parameters, parts.precision)?),
         (file::VOCABULARY, (words.join("\n") + "\n").into_bytes()),
         (GOLDEN, parts.golden.to_vec()),
@@ -76,6 +88,13 @@ pub fn write(parts: &Parts, out: &Path) -> anyhow::Result<Manifest> {
     .map(|(name, data)| (name.to_owned(), data))
     .collect();
 
+    if let Some(evidence) = &parts.evidence {
+        files.insert(file::EVIDENCE.to_owned(), evidence.file()?);
+        files.insert(file::CONCEPTS.to_owned(), evidence.text(&words).into_bytes());
+    }
+    if let Some((detector, _)) = parts.detector {
+        files.insert(file::DETECTOR.to_owned(), detector.to_vec());
+    }
     let manifest = manifest(parts, words.len());
     write_files(manifest, &files, out)
 }
@@ -126,9 +145,12 @@ pub fn adapted_body(body: &Body, parameters: &Parameters) -> anyhow::Result<BTre
     let bundle = body.bundle();
     let (shapes, slots) = (bundle.manifest().shapes, bundle.manifest().special.slots.count);
     let (positions, half) = (Positions(shapes.positions()), Precision::F16);
-    let encoder = encoder_with(&bundle.read(file::ENCODER)?, positions, parameters, half)
+    let bytes = bundle.read(file::ENCODER)?;
+    let phi = Phi::of_encoder(&bytes)?;
+    let beside = Beside { phi: phi.as_ref(), classes: shapes.classes };
+    let encoder = encoder(&bytes, positions, parameters, beside, half)
         .with_context(|| bundle.folder().join(file::ENCODER).display().to_string())?;
-    let decoder = decoder(positions, slots, UNKNOWN, parameters, half)?;
+    let decoder = decoder(positions, slots, UNKNOWN, shapes.concepts, parameters, half)?;
     Ok(BTreeMap::from([(file::ENCODER.to_owned(), encoder), (file::DECODER.to_owned(), decoder)]))
 }
 
@@ -160,6 +182,9 @@ fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
             feature: sizes.feature(),
             hidden: sizes.hidden,
             vocabulary,
+            phi: parts.evidence.as_ref().map_or(0, |evidence| evidence.phi.width()),
+            classes: parts.evidence.as_ref().map_or(0, |evidence| evidence.classes),
+            concepts: parts.evidence.as_ref().map_or(0, |evidence| evidence.concepts),
         },
         special: SpecialTokens {
             padding: TokenId(PADDING),
@@ -169,6 +194,8 @@ fn manifest(parts: &Parts, vocabulary: usize) -> Manifest {
             slots: SlotRange { first: TokenId(sizes.vocabulary as u32), count: parts.slots },
         },
         decoding: parts.decoding,
+        evidence: parts.evidence.as_ref().map(|evidence| evidence.settings),
+        detector: parts.detector.map(|(_, shape)| shape.clone()),
         inner_loop: None,
         training: parts.training.clone(),
         scores: BTreeMap::new(),

@@ -77,6 +77,7 @@ impl Body {
             word: shapes.word,
             hidden: shapes.hidden,
             vocabulary: known,
+            concepts: false,
         };
         // The graphs have rows for slots, which the trainer's parameters have not.
         for name in ["word.weight", "head.fc2.weight", "head.fc2.bias"] {
@@ -130,7 +131,7 @@ impl Body {
         let graph = vision::load_encoder(&self.bundle)?;
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let done = parallel::map(files, cores, "pictures encoded", stop, || {
-            let mut encoder = Encoder::new(&graph, self.bundle.manifest().preprocessing.clone())?;
+            let mut encoder = Encoder::new(&graph, self.bundle.manifest())?;
             Ok(move |path: &PathBuf| {
                 let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
                 let picture = vision::decode(&bytes).with_context(|| path.display().to_string())?;

@@ -169,6 +169,7 @@ impl<'a> Trainer<'a> {
             word: model.word,
             hidden: model.hidden,
             vocabulary: dataset.vocabulary.len(),
+            concepts: false,
         };
         let parameters = match config.initial.as_slice() {
             [] => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?

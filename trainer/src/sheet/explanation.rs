@@ -111,6 +111,8 @@ mod tests {
             words: vec![word("a"), word("zorb")],
             log_probability: -1.0,
             attention: Array2::from_elem((2, 4), 0.25),
+            concepts: Vec::new(),
+            concept_attention: Array2::zeros((2, 0)),
             familiarity: None,
             encoder_ms: 0.0,
             decoder_ms: 0.0,

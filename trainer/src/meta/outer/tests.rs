@@ -84,7 +84,17 @@ fn meta_sgd_learns_a_size_for_each_parameter_and_begins_as_maml() {
 
 /// A small body that learns, under a head of its own.
 fn with_body() -> (Learned, Vec<Lesson>, Source) {
-    let sizes = Sizes { trunk: 3, cut: None, token: 3, key: 2, state: 4, word: 2, hidden: 4, vocabulary: 6 };
+    let sizes = Sizes {
+        trunk: 3,
+        cut: None,
+        token: 3,
+        key: 2,
+        state: 4,
+        word: 2,
+        hidden: 4,
+        vocabulary: 6,
+        concepts: false,
+    };
     let body = Parameters::new(sizes, 5, DType::F32, &Device::Cpu).unwrap();
     let head = adaptation::Head { weight_1: numbers(4, sizes.feature(), 0.0), ..head() };
     let features =
