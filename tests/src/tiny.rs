@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
-use metalens_models::{Decoding, Preprocessing};
+use metalens_models::{Decoding, DetectorShape, Preprocessing};
 use metalens_trainer::captioner::Parameters;
 use metalens_trainer::corpus::{self, Format};
-use metalens_trainer::encoder::TrunkShape;
+use metalens_trainer::encoder::{CLASSES, TrunkShape};
 use metalens_trainer::export::{self, Parts};
 use metalens_trainer::features::{self, PrepareOptions, Prepared};
 use metalens_trainer::onnx::{GraphBuilder, Precision, ints_attribute};
@@ -51,6 +51,61 @@ pub fn trunk() -> (Vec<u8>, TrunkShape) {
     (graph.finish(), TrunkShape { preprocessing, grid: [GRID, GRID], channels: CHANNELS, cut: None })
 }
 
+/// What [`detector`] takes and makes: two things, in cells of 28 and 56 pixels.
+#[must_use]
+pub fn detector_shape() -> DetectorShape {
+    DetectorShape { width: SIDE, height: SIDE, strides: vec![SIDE / 2, SIDE], things: 2 }
+}
+
+/// A detector that is sure of anything anywhere, of the first thing by the share of blue in the picture and of the second by that of
+/// red.
+#[must_use]
+pub fn detector() -> Vec<u8> {
+    let shape = detector_shape();
+    let (cells, columns) = (shape.cells(), 5 + shape.things);
+    let mut weight = vec![0.0; 3 * cells * columns];
+    let mut bias = vec![0.0; cells * columns];
+    for cell in 0..cells {
+        bias[cell * columns + 4] = 1.0;
+        // Blue comes first, red last.
+        for (plane, thing) in [(0, 5), (2, 6)] {
+            weight[(plane * cells + cell) * columns + thing] = 1.0 / 255.0;
+        }
+    }
+    let mut graph = GraphBuilder::new("tiny", Precision::F32);
+    graph.input("images", &[1.into(), 3.into(), SIDE.into(), SIDE.into()]);
+    let weight = graph.weight("weight", &[3, cells * columns], &weight);
+    let bias = graph.weight("bias", &[cells * columns], &bias);
+    graph.node("GlobalAveragePool", &["images"], "mean");
+    let row = graph.integers("row", &[1, 3]);
+    graph.node("Reshape", &["mean", &row], "colours");
+    graph.node("Gemm", &["colours", &weight, &bias], "flat");
+    let output = graph.integers("output.shape", &[1, cells as i64, columns as i64]);
+    graph.node("Reshape", &["flat", &output], "output");
+    graph.output("output", &[1.into(), cells.into(), columns.into()]);
+    graph.finish()
+}
+
+/// The trunk with logits of classes beside its features: each is a mean of these.
+///
+/// # Panics
+/// Never: the trunk is a graph.
+#[must_use]
+pub fn trunk_with_classes() -> Vec<u8> {
+    let mut graph = GraphBuilder::extend_at(&trunk().0, "features", "tiny", Precision::F32)
+        .expect("the trunk makes features");
+    graph.output("features", &[1.into(), (GRID * GRID).into(), CHANNELS.into()]);
+    let mut weight = vec![0.0; CHANNELS * CLASSES];
+    (0..CLASSES).for_each(|class| weight[class % CHANNELS * CLASSES + class] = 1.0);
+    let weight = graph.weight("classifier", &[CHANNELS, CLASSES], &weight);
+    graph.node("GlobalAveragePool", &["map"], "pooled");
+    let shape = graph.integers("pooled.shape", &[1, CHANNELS as i64]);
+    graph.node("Reshape", &["pooled", &shape], "pooled.flat");
+    graph.node("MatMul", &["pooled.flat", &weight], "classes");
+    graph.output("classes", &[1.into(), CLASSES.into()]);
+    graph.finish()
+}
+
 /// Where the tests' files are.
 pub struct Tiny {
     /// The corpus, in Flickr8k's format.
@@ -88,8 +143,15 @@ pub fn prepare(folder: &Path) -> anyhow::Result<Tiny> {
     let (bytes, shape) = trunk();
     let path = folder.join("trunk.onnx");
     std::fs::write(&path, bytes)?;
-    let options =
-        PrepareOptions { trunk: path, shape, out: tiny.data.clone(), mirrored: true, crops: 0, threads: 2 };
+    let options = PrepareOptions {
+        trunk: path,
+        shape,
+        detector: None,
+        out: tiny.data.clone(),
+        mirrored: true,
+        crops: 0,
+        threads: 2,
+    };
     let corpus = corpus::read(&tiny.corpus, Format::Flickr)?;
     let prepared = features::prepare(&corpus, &options, &AtomicBool::new(false))?;
     anyhow::ensure!(matches!(prepared, Prepared::Finished { .. }), "preparing was interrupted");

@@ -75,7 +75,8 @@ impl Ground {
         let path = self.path("trunk.onnx");
         std::fs::write(&path, trunk).unwrap();
         let out = self.path("prepared");
-        let options = PrepareOptions { trunk: path, shape, out, mirrored: false, crops: 0, threads: 2 };
+        let options =
+            PrepareOptions { trunk: path, shape, detector: None, out, mirrored: false, crops: 0, threads: 2 };
         features::prepare(&self.corpus(), &options, &AtomicBool::new(false)).unwrap();
     }
 

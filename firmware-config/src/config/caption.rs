@@ -21,11 +21,13 @@ pub struct Caption {
     /// Hypotheses that the search keeps, 1 to 8; the bundle's where not given.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub beam: Option<usize>,
+    /// Whether the bundle's detector looks too, where it has one. Without, captions come sooner and miss things.
+    pub detector: bool,
 }
 
 impl Default for Caption {
     fn default() -> Self {
-        Self { min_change: 0.05, max_age_s: 30.0, max_rate: None, beam: None }
+        Self { min_change: 0.05, max_age_s: 30.0, max_rate: None, beam: None, detector: true }
     }
 }
 

@@ -33,7 +33,8 @@ fn the_smallest_configuration_has_every_default() {
     assert_eq!(config.files, Files { rate: FramesPerSecond::ONE, repeat: true });
     assert_eq!((config.camera.width, config.camera.height, config.camera.rate.get()), (640, 480, 15.0));
     assert_eq!(config.command, CommandOutput::Mjpeg);
-    assert_eq!(config.caption, Caption { min_change: 0.05, max_age_s: 30.0, max_rate: None, beam: None });
+    let caption = Caption { min_change: 0.05, max_age_s: 30.0, max_rate: None, beam: None, detector: true };
+    assert_eq!(config.caption, caption);
     assert_eq!(config.http, Some(Http::default()));
     assert_eq!((config.threads, config.board.backend), (1, Backend::None));
     assert_eq!((config.mqtt, config.log, config.thermal, config.faults), (None, None, None, None));
@@ -133,6 +134,7 @@ fn raw_frames_need_an_even_size() {
 fn the_beam_has_one_to_eight_hypotheses() {
     one_problem("[caption]\nbeam = 0", "caption.beam: 0 hypotheses; give 1 to 8");
     assert_eq!(parse("[caption]\nbeam = 8").caption.beam, Some(8));
+    assert!(!parse("[caption]\ndetector = false").caption.detector);
 }
 
 #[test]

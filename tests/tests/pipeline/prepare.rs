@@ -5,14 +5,22 @@ use std::sync::atomic::AtomicBool;
 
 use metalens_tests::tiny;
 use metalens_trainer::corpus::{self, Format};
-use metalens_trainer::features::{self, Features, PrepareOptions, Prepared};
+use metalens_trainer::features::{self, DetectorFile, Features, PrepareOptions, Prepared};
 use metalens_trainer::pretrain::config::Config;
 use metalens_trainer::pretrain::{self, Outcome, Start};
 
 /// How `tiny::prepare` prepared its corpus in `folder`, into another folder of it.
 fn options(folder: &Path, out: &str) -> PrepareOptions {
     let (trunk, (_, shape)) = (folder.join("trunk.onnx"), tiny::trunk());
-    PrepareOptions { trunk, shape, out: folder.join(out), mirrored: true, crops: 0, threads: 2 }
+    PrepareOptions {
+        trunk,
+        shape,
+        detector: None,
+        out: folder.join(out),
+        mirrored: true,
+        crops: 0,
+        threads: 2,
+    }
 }
 
 #[test]
@@ -277,4 +285,112 @@ fn a_rejected_picture_is_tried_again() {
         assert_eq!(rejected.len(), expected);
         assert_eq!(Features::open(&options.out).unwrap().index().rejected, rejected);
     }
+}
+
+#[test]
+fn classes_and_things_stand_beside_the_features_where_graphs_tell_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let content = |name: &str| std::fs::read(small.data.join(name)).ok();
+    let prepare =
+        |options: &PrepareOptions| features::prepare(&corpus, options, &AtomicBool::new(false)).unwrap();
+    let plain = options(folder.path(), "data");
+    let opened = Features::open(&small.data).unwrap();
+    assert_eq!((opened.classes(0, 0), opened.things(0)), (None, None));
+    assert!(!String::from_utf8(content("pictures.json").unwrap()).unwrap().contains("\"things\""));
+    drop(opened);
+
+    // With a detector all is computed anew, and the features stay what they were.
+    let detector = folder.path().join("detector.onnx");
+    std::fs::write(&detector, tiny::detector()).unwrap();
+    let detector = DetectorFile { path: detector, shape: tiny::detector_shape() };
+    let found = PrepareOptions { detector: Some(detector.clone()), ..plain.clone() };
+    let first = content("features.f16");
+    prepare(&found);
+    assert_eq!(content("features.f16"), first);
+    let opened = Features::open(&small.data).unwrap();
+    // The red and the blue square: the second thing is the share of red, the first that of blue.
+    let things = |name: &str| {
+        let picture = opened.index().pictures.iter().position(|picture| picture.name == name).unwrap();
+        opened.things(picture).unwrap()
+    };
+    let (red, blue) = (things("0-00.png"), things("2-00.png"));
+    assert!(red[1] > red[0] && blue[0] > blue[1], "{red:?} {blue:?}");
+    assert!((red[1] - (200.0 + 20.0 * 400.0 / 3136.0) / 255.0).abs() < 1e-3, "{red:?}");
+    drop(opened);
+
+    // As after a power cut: rows of one picture are garbage in both files, and its status says so.
+    let (features, things) = (content("features.f16").unwrap(), content("things.f16").unwrap());
+    let mut status = content("status.bin").unwrap();
+    status[5] = 0;
+    std::fs::write(small.data.join("status.bin"), &status).unwrap();
+    let mut torn = things.clone();
+    torn[5 * 4..6 * 4].fill(0xaa);
+    // A mark in the row of a picture that is done survives.
+    torn[0] ^= 1;
+    std::fs::write(small.data.join("things.f16"), &torn).unwrap();
+    prepare(&found);
+    let mut expected = things.clone();
+    expected[0] ^= 1;
+    assert_eq!(content("things.f16"), Some(expected));
+
+    // A file of another length is not believed, nor one that is gone.
+    std::fs::write(small.data.join("things.f16"), &things[..8]).unwrap();
+    assert!(
+        Features::open(&small.data).unwrap_err().to_string().contains("things.f16: 8 bytes, 288 expected")
+    );
+    prepare(&found);
+    assert_eq!(content("things.f16"), Some(things.clone()));
+    std::fs::remove_file(small.data.join("things.f16")).unwrap();
+    assert!(Features::open(&small.data).unwrap_err().to_string().contains("things.f16"));
+    prepare(&found);
+    assert_eq!((content("features.f16"), content("things.f16")), (Some(features), Some(things)));
+
+    // A reader keeps the folder as it is.
+    let reader = Features::open(&small.data).unwrap();
+    assert!(features::prepare(&corpus, &found, &AtomicBool::new(false)).is_err());
+    drop(reader);
+
+    // Without the detector, and with a trunk that tells classes.
+    std::fs::write(&plain.trunk, tiny::trunk_with_classes()).unwrap();
+    prepare(&plain);
+    assert_eq!((content("features.f16"), content("things.f16")), (first, None));
+    let opened = Features::open(&small.data).unwrap();
+    let mut row = Vec::new();
+    opened.extend(7, 1, &mut row);
+    let mean = row.iter().skip(3).step_by(12).sum::<f32>() / 49.0;
+    let classes = opened.classes(7, 1).unwrap();
+    assert!(classes.len() == 1000 && (classes[15] - mean).abs() < 1e-3, "{} {mean}", classes[15]);
+    assert_eq!(opened.things(7), None);
+}
+
+#[test]
+fn rows_of_things_and_classes_move_with_their_pictures() {
+    let folder = tempfile::tempdir().unwrap();
+    let small = tiny::prepare(folder.path()).unwrap();
+    let mut corpus = corpus::read(&small.corpus, Format::Flickr).unwrap();
+    let path = folder.path().join("detector.onnx");
+    std::fs::write(&path, tiny::detector()).unwrap();
+    let detector = Some(DetectorFile { path, shape: tiny::detector_shape() });
+    let options = PrepareOptions { detector, ..options(folder.path(), "data") };
+    std::fs::write(&options.trunk, tiny::trunk_with_classes()).unwrap();
+    let mut told = |corpus: &corpus::Corpus| {
+        features::prepare(corpus, &options, &AtomicBool::new(false)).unwrap();
+        let opened = Features::open(&small.data).unwrap();
+        let last = corpus.pictures.len() - 1;
+        (opened.things(last).unwrap(), opened.classes(last, 1).unwrap())
+    };
+    let before = told(&corpus);
+    // Marks in the rows of the last picture tell whether they are computed again.
+    for name in ["things.f16", "classes.f16"] {
+        let mut bytes = std::fs::read(small.data.join(name)).unwrap();
+        let last = bytes.len() - 2;
+        bytes[last] ^= 1;
+        std::fs::write(small.data.join(name), bytes).unwrap();
+    }
+    corpus.pictures.remove(0);
+    let after = told(&corpus);
+    assert!(after.0[0] == before.0[0] && after.0[1] != before.0[1]);
+    assert!(after.1[..999] == before.1[..999] && after.1[999] != before.1[999]);
 }

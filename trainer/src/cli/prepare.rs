@@ -4,9 +4,10 @@ use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 use metalens::cli::say;
+use metalens_models::DetectorShape;
 use metalens_trainer::corpus::{self, Format};
 use metalens_trainer::encoder;
-use metalens_trainer::features::{self, PrepareOptions, Prepared};
+use metalens_trainer::features::{self, DetectorFile, PrepareOptions, Prepared};
 
 /// Caches what the trunk makes of every picture of a corpus; interrupted, the same command goes on.
 #[derive(clap::Args)]
@@ -23,6 +24,10 @@ pub struct Arguments {
     /// How many blocks the trunk has, where it is a part that `import-encoder --blocks` wrote.
     #[arg(long, value_name = "N", value_parser = encoder::some_blocks)]
     blocks: Option<usize>,
+    /// A detector whose scores of each picture are kept too, such as yolox_nano.onnx: YOLOX with 416x416 pixels and COCO's eighty
+    /// things.
+    #[arg(long, value_name = "FILE")]
+    detector: Option<PathBuf>,
     /// The folder to fill.
     #[arg(long)]
     out: PathBuf,
@@ -72,6 +77,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let options = PrepareOptions {
         trunk: arguments.trunk.clone(),
         shape: encoder::lite0(arguments.blocks),
+        detector: arguments
+            .detector
+            .clone()
+            .map(|path| DetectorFile { path, shape: DetectorShape::yolox_nano() }),
         out: arguments.out.clone(),
         mirrored: arguments.mirrored,
         crops: arguments.crops,

@@ -186,7 +186,7 @@ mod tests {
             .collect();
         let lower = write_lower(&weights, CUT, Precision::F32).unwrap();
         let upper = |layer: &Layer| Ok(convolution(layer, |name| &parameters[name])?);
-        let whole = complete(&lower, CUT, &upper, Precision::F32).unwrap();
+        let whole = complete(&lower, CUT, &upper, None, Precision::F32).unwrap();
 
         let image: Vec<f32> = (0..3 * 224 * 224_u64).map(|i| ((i * i % 1013) as f32 / 506.5) - 1.0).collect();
         let cut = lite0(Some(CUT));

@@ -13,8 +13,8 @@ const IMAGE_SIZE: usize = 224;
 const GRID: usize = 7;
 /// Channels of the feature map.
 pub const FEATURE_SIZE: usize = 1280;
-/// Classes of ImageNet.
-const CLASSES: usize = 1000;
+/// Classes of ImageNet, which the published trunk was trained to tell apart.
+pub const CLASSES: usize = 1000;
 /// Channels of the stem, which Lite models keep at 32.
 const STEM: usize = 32;
 
@@ -198,7 +198,8 @@ pub fn lite0(cut: Option<usize>) -> TrunkShape {
 /// What the graph ends in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Output {
-    /// `features` f32[1, 49, 1280]: the trunk, for captioning.
+    /// `features` f32[1, 49, 1280]: the trunk, for captioning; and `classes` f32[1, 1000], logits of ImageNet's classes, where the
+    /// checkpoint has its classifier.
     Trunk,
     /// `logits` f32[1, 1000]: ImageNet's classes, to check the import against the published model.
     Classifier,
@@ -214,8 +215,11 @@ pub fn write(weights: &Weights, output: Output, precision: Precision) -> Result<
     let map = net.lower(BLOCKS)?;
     let map = net.upper(map, BLOCKS)?;
     match output {
-        Output::Trunk => net.tokens(&map),
-        Output::Classifier => net.classifier(&map, weights)?,
+        Output::Trunk => {
+            net.tokens(&map);
+            net.classes_of(&map, Some(weights))?;
+        }
+        Output::Classifier => net.classifier(&map, weights, "logits")?,
     }
     Ok(net.graph.finish())
 }
@@ -232,14 +236,16 @@ pub fn write_lower(weights: &Weights, cut: usize, precision: Precision) -> Resul
     Ok(net.graph.finish())
 }
 
-/// The whole trunk, of its part `lower` before block `cut` and what `upper` tells of the layers from there on.
+/// The whole trunk, of its part `lower` before block `cut` and what `upper` tells of the layers from there on; with the classifier of
+/// `classifier`, where that is given and has one, as [`write()`] has it.
 ///
 /// # Errors
-/// When `lower` is not such a part, or `upper` fails.
+/// When `lower` is not such a part, `upper` fails, or the classifier has another shape.
 pub fn complete(
     lower: &[u8],
     cut: usize,
     upper: &dyn Fn(&Layer) -> Result<Convolution, EncoderError>,
+    classifier: Option<&Weights>,
     precision: Precision,
 ) -> Result<Vec<u8>, EncoderError> {
     let blocks = blocks();
@@ -254,6 +260,7 @@ pub fn complete(
     let map = Map { name, channels: shape.channels, size: shape.grid[0] };
     let map = net.upper(map, cut)?;
     net.tokens(&map);
+    net.classes_of(&map, classifier)?;
     Ok(net.graph.finish())
 }
 
@@ -264,6 +271,9 @@ pub fn complete(
 pub fn folded(weights: &Weights, layer: &Layer) -> Result<Convolution, EncoderError> {
     fold(weights, &layer.name, &layer.norm, layer.shape())
 }
+
+/// The classifier's weights in the checkpoint.
+const CLASSIFIER: &str = "_fc.weight";
 
 /// The graph's name.
 const GRAPH: &str = "efficientnet-lite0";
@@ -364,17 +374,27 @@ impl<'a> Net<'a> {
         self.graph.output("features", &[1.into(), positions.into(), x.channels.into()]);
     }
 
-    fn classifier(&mut self, x: &Map, weights: &Weights) -> Result<(), EncoderError> {
-        let weight = tensor(weights, "_fc.weight", &[CLASSES, x.channels])?;
+    /// The output `classes`, where the checkpoint has a classifier. It stands behind `features`, so that whoever goes on from there
+    /// ([`GraphBuilder::extend_at`]) chooses whether it stays.
+    fn classes_of(&mut self, x: &Map, weights: Option<&Weights>) -> Result<(), EncoderError> {
+        match weights {
+            Some(weights) if weights.contains_key(CLASSIFIER) => self.classifier(x, weights, "classes"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The output `name` f32[1, 1000]: W mean_i f_i + b, for the map's positions f.
+    fn classifier(&mut self, x: &Map, weights: &Weights, name: &str) -> Result<(), EncoderError> {
+        let weight = tensor(weights, CLASSIFIER, &[CLASSES, x.channels])?;
         let bias = tensor(weights, "_fc.bias", &[CLASSES])?;
-        let weight = self.graph.weight("_fc.weight", &[CLASSES, x.channels], weight);
+        let weight = self.graph.weight(CLASSIFIER, &[CLASSES, x.channels], weight);
         let bias = self.graph.weight("_fc.bias", &[CLASSES], bias);
         let pooled = self.graph.node("GlobalAveragePool", &[&x.name], "pooled");
         let shape = self.graph.integers("pooled.shape", &[1, x.channels as i64]);
         let pooled = self.graph.node("Reshape", &[&pooled, &shape], "pooled.flat");
         let transposed = vec![int_attribute("transB", 1)];
-        self.graph.node_with("Gemm", &[&pooled, &weight, &bias], "logits", transposed);
-        self.graph.output("logits", &[1.into(), CLASSES.into()]);
+        self.graph.node_with("Gemm", &[&pooled, &weight, &bias], name, transposed);
+        self.graph.output(name, &[1.into(), CLASSES.into()]);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ pub mod learned;
 mod lite0;
 
 pub use fold::Convolution;
-pub use lite0::{BLOCKS, FEATURE_SIZE, Layer, Output, complete, folded, lite0, write, write_lower};
+pub use lite0::{BLOCKS, CLASSES, FEATURE_SIZE, Layer, Output, complete, folded, lite0, write, write_lower};
 
 use metalens_models::Preprocessing;
 use serde::{Deserialize, Serialize};

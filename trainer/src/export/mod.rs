@@ -222,13 +222,13 @@ pub fn trunk(
         path.display()
     );
     let learned = |layer: &Layer| Ok(learned::convolution(layer, |name| parameters.get(name))?);
-    let whole =
-        encoder::complete(&prepared, cut, &learned, precision).with_context(|| path.display().to_string())?;
+    let whole = encoder::complete(&prepared, cut, &learned, None, precision)
+        .with_context(|| path.display().to_string())?;
     Ok((whole, encoder::lite0(None)))
 }
 
 /// The trunk whose learned layers go `share` of the way from those of the published checkpoint to those of `parameters`
-/// (Wortsman et al. 2022, equation 1).
+/// (Wortsman et al. 2022, equation 1). It keeps the checkpoint's classifier, which knows nothing of what was learned.
 ///
 /// # Errors
 /// When the checkpoint lacks a layer, or the parameters learned none.
@@ -244,7 +244,7 @@ pub fn blended_trunk(
         Ok(encoder::folded(published, layer)?.towards(&learned, share))
     };
     let lower = encoder::write_lower(published, cut, precision)?;
-    Ok(encoder::complete(&lower, cut, &blended, precision)?)
+    Ok(encoder::complete(&lower, cut, &blended, Some(published), precision)?)
 }
 
 /// The mean of several checkpoints' parameters, in the processor's memory.

@@ -9,18 +9,16 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use anyhow::{Context, bail};
-use half::slice::HalfFloatSliceExt;
 use indicatif::ProgressBar;
-use metalens::engine::{Graph, Input, Output};
-use metalens::vision::{self, Preprocessor};
-use metalens_models::{Preprocessing, hexadecimal, replace, sweep};
+use metalens::vision;
+use metalens_models::{hexadecimal, replace, sweep};
 use sha2::{Digest, Sha256};
 
-use super::crop::crop;
+use super::look::{DetectorFile, Graphs};
 use super::staged::Staged;
 use super::store::{
-    self, DONE, FEATURES, FORMAT, FileState, INDEX, Index, PreparedPicture, REJECTED, Rejected, STATUS,
-    TRUNK, read_index,
+    self, CLASSES, DONE, FEATURES, FORMAT, FileState, INDEX, Index, PreparedPicture, REJECTED, Rejected,
+    Rows, STATUS, THINGS, TRUNK, read_index,
 };
 use crate::corpus::{Corpus, Picture};
 use crate::encoder::TrunkShape;
@@ -33,6 +31,8 @@ pub struct PrepareOptions {
     pub trunk: PathBuf,
     /// What it takes and makes.
     pub shape: TrunkShape,
+    /// Keep what this detector finds in the pictures too.
+    pub detector: Option<DetectorFile>,
     /// The folder to fill.
     pub out: PathBuf,
     /// Keep features of the mirrored picture too.
@@ -73,26 +73,22 @@ pub fn prepare(corpus: &Corpus, options: &PrepareOptions, stop: &AtomicBool) -> 
         format!("{}: no trunk; make one with `metalens-trainer import-encoder`", options.trunk.display())
     })?;
     anyhow::ensure!(options.mirrored || options.crops == 0, "crops are kept beside mirrored pictures only");
+    // Before the folder is touched, which may hold hours of work.
+    let graphs = Graphs::load(&options.trunk, &trunk, &options.shape, options.detector.as_ref())?;
     let index = Index {
         format: FORMAT,
         trunk_sha256: hexadecimal(&Sha256::digest(&trunk)),
         trunk: options.shape.clone(),
         views: 1 + usize::from(options.mirrored) + options.crops,
+        classes: graphs.classes,
+        things: graphs.things(),
+        detector_sha256: graphs.detector_sha256(),
         pictures: corpus.pictures.iter().map(prepared).collect(),
         rejected: Vec::new(),
         problems: corpus.problems.iter().map(ToString::to_string).collect(),
     };
-    // Before the folder is touched, which may hold hours of work.
-    let Preprocessing { width, height, .. } = options.shape.preprocessing;
-    let graph = Graph::load(
-        &trunk,
-        "trunk",
-        &[Input::F32("image", &[1, 3, height, width])],
-        &[Output("features", &[1, options.shape.positions(), options.shape.channels])],
-    )
-    .with_context(|| options.trunk.display().to_string())?;
     let cache = Cache::open(&options.out, index, &trunk)?;
-    cache.fill(&corpus.pictures, &graph, options.threads, stop)
+    cache.fill(&corpus.pictures, &graphs, options.threads, stop)
 }
 
 fn prepared(picture: &Picture) -> PreparedPicture {
@@ -110,72 +106,89 @@ struct Previous {
     index: Index,
     /// [`DONE`] or 0, one a picture.
     status: Vec<u8>,
+    /// Files of numbers, in the order of [`Index::files`].
+    files: Vec<File>,
 }
 
 impl Previous {
     /// Nothing when anything about the folder is not as it should be.
-    fn read(folder: &Path, features: &File) -> Option<Self> {
+    fn read(folder: &Path) -> Option<Self> {
         let index = read_index(folder).ok()?;
         let mut status = std::fs::read(folder.join(STATUS)).ok()?;
-        let whole =
-            status.len() == index.pictures.len() && features.metadata().ok()?.len() == index.file_length();
+        let pictures = index.pictures.len();
+        let open = |rows: Rows| {
+            let file = open_existing(&folder.join(rows.file)).ok()?;
+            (file.metadata().ok()?.len() == rows.length(pictures)).then_some(file)
+        };
+        let files = index.files().into_iter().map(open).collect::<Option<Vec<File>>>()?;
         status.iter_mut().filter(|status| **status != DONE).for_each(|status| *status = 0);
-        whole.then_some(Self { index, status })
+        (status.len() == pictures).then_some(Self { index, status, files })
     }
 }
 
-/// A features file for `index` beside the folder's own, and its status; rows of `previous` that fit are copied from its file `found`.
+/// Files of numbers for `index` beside the folder's own, and their status; rows of `previous` that fit are copied.
 fn begin_anew(
     staged: &mut Staged,
     folder: &Path,
     index: &Index,
     previous: Option<&Previous>,
-    found: &File,
-) -> anyhow::Result<(File, Vec<u8>)> {
-    let path = folder.join(FEATURES);
-    let file = staged.begin(&path)?;
-    let mut status = vec![0; index.pictures.len()];
-    let mut fill = || -> anyhow::Result<()> {
-        store::lock(&path, file.try_lock())?;
-        file.set_len(index.file_length())?;
-        if let Some(previous) = previous.filter(|previous| previous.index.other_rows(index).is_none()) {
-            let old: HashMap<&str, usize> = previous
-                .index
-                .pictures
-                .iter()
-                .enumerate()
-                .filter(|(place, _)| previous.status[*place] == DONE)
-                .map(|(place, picture)| (picture.name.as_str(), place))
-                .collect();
-            let mut rows = vec![0; index.views * index.row_bytes()];
-            for (place, picture) in index.pictures.iter().enumerate() {
-                let from = old.get(picture.name.as_str());
-                if let Some(&from) = from.filter(|&&from| previous.index.pictures[from].is_same_file(picture))
-                {
-                    found.read_exact_at(&mut rows, index.offset(from))?;
-                    file.write_all_at(&rows, index.offset(place))?;
-                    status[place] = DONE;
+) -> anyhow::Result<(Vec<File>, Vec<u8>)> {
+    // For each picture, where its rows are in the previous files, which are of the same layout then.
+    let mut kept = vec![None; index.pictures.len()];
+    let previous = previous.filter(|previous| previous.index.other_rows(index).is_none());
+    if let Some(previous) = previous {
+        let old: HashMap<&str, usize> = previous
+            .index
+            .pictures
+            .iter()
+            .enumerate()
+            .filter(|(place, _)| previous.status[*place] == DONE)
+            .map(|(place, picture)| (picture.name.as_str(), place))
+            .collect();
+        for (kept, picture) in kept.iter_mut().zip(&index.pictures) {
+            let from = old.get(picture.name.as_str()).copied();
+            *kept = from.filter(|&from| previous.index.pictures[from].is_same_file(picture));
+        }
+    }
+    let mut files = Vec::new();
+    for (number, rows) in index.files().into_iter().enumerate() {
+        let path = folder.join(rows.file);
+        let file = staged.begin(&path)?;
+        let fill = || -> anyhow::Result<()> {
+            store::lock(&path, file.try_lock())?;
+            file.set_len(rows.length(index.pictures.len()))?;
+            if let Some(previous) = previous {
+                let mut bytes = vec![0; rows.bytes];
+                for (place, from) in kept.iter().enumerate() {
+                    if let Some(from) = *from {
+                        previous.files[number].read_exact_at(&mut bytes, rows.offset(from))?;
+                        file.write_all_at(&bytes, rows.offset(place))?;
+                    }
                 }
             }
-        }
-        Ok(file.sync_all()?)
-    };
-    fill().with_context(|| path.display().to_string())?;
-    Ok((file, status))
+            Ok(file.sync_all()?)
+        };
+        fill().with_context(|| path.display().to_string())?;
+        files.push(file);
+    }
+    let status = kept.iter().map(|from| if from.is_some() { DONE } else { 0 }).collect();
+    Ok((files, status))
 }
 
 /// Whether the folder holds files of the names that `prepare` gives, and is none of its folders.
 fn is_foreign(folder: &Path, features: &File) -> bool {
     let has = |name| folder.join(name).exists();
     let holds_features = features.metadata().is_ok_and(|file| file.len() > 0);
-    (holds_features || has(INDEX) || has(TRUNK)) && read_index(folder).is_err() && !has(STATUS)
+    let holds_any = holds_features || [INDEX, TRUNK, CLASSES, THINGS].into_iter().any(has);
+    holds_any && read_index(folder).is_err() && !has(STATUS)
 }
 
 /// A prepared folder that is being filled.
 struct Cache {
     folder: PathBuf,
     index: Index,
-    features: File,
+    /// Files of numbers, in the order of [`Index::files`]; the first holds the lock.
+    files: Vec<File>,
     status: File,
     pending: Vec<usize>,
     /// Rejections of this call and of earlier ones.
@@ -201,7 +214,7 @@ impl Cache {
         }
         // What a call left that was killed.
         sweep(folder);
-        let previous = Previous::read(folder, &found);
+        let previous = Previous::read(folder);
         if previous.as_ref().is_some_and(|previous| !previous.index.shares_a_picture(&index)) {
             bail!("{}: holds features of another corpus; give another --out, or remove it", folder.display());
         }
@@ -211,17 +224,19 @@ impl Cache {
         }
         let known_as = serde_json::to_vec_pretty(&index)?;
         let mut staged = Staged::default();
-        let (features, status) = match previous {
-            Some(previous) if in_place => {
+        let (files, status) = match previous {
+            Some(mut previous) if in_place => {
                 // First: what the old one says of rejected pictures, the new index does not know.
                 staged.write(&folder.join(STATUS), &previous.status)?;
                 staged.write(&folder.join(INDEX), &known_as)?;
-                (found, previous.status)
+                // Which holds the lock.
+                previous.files[0] = found;
+                (previous.files, previous.status)
             }
             previous => {
                 // First: it is what the folder is known by.
                 staged.write(&folder.join(INDEX), &known_as)?;
-                begin_anew(&mut staged, folder, &index, previous.as_ref(), &found)?
+                begin_anew(&mut staged, folder, &index, previous.as_ref())?
             }
         };
         if !std::fs::read(folder.join(TRUNK)).is_ok_and(|found| found == trunk) {
@@ -230,11 +245,10 @@ impl Cache {
         if !in_place {
             staged.write(&folder.join(STATUS), &status)?;
             // Without a status, or with one of another length, nothing in the folder is trusted: it goes first and comes last.
-            match std::fs::remove_file(folder.join(STATUS)) {
-                Err(error) if error.kind() != ErrorKind::NotFound => {
-                    return Err(error).with_context(|| folder.join(STATUS).display().to_string());
-                }
-                _ => {}
+            remove(&folder.join(STATUS))?;
+            let is_known = |name: &&str| index.files().iter().any(|rows| rows.file == *name);
+            for name in [CLASSES, THINGS].iter().filter(|name| !is_known(name)) {
+                remove(&folder.join(name))?;
             }
         }
         staged.take_their_places()?;
@@ -243,7 +257,7 @@ impl Cache {
             status: open_for_writing(&folder.join(STATUS))?,
             folder: folder.to_owned(),
             index,
-            features,
+            files,
             rejected: Mutex::new(Vec::new()),
             unflushed: Mutex::new(Vec::new()),
         })
@@ -252,7 +266,7 @@ impl Cache {
     fn fill(
         mut self,
         pictures: &[Picture],
-        graph: &Graph,
+        graphs: &Graphs,
         threads: usize,
         stop: &AtomicBool,
     ) -> anyhow::Result<Prepared> {
@@ -262,7 +276,7 @@ impl Cache {
         let next = AtomicUsize::new(0);
         std::thread::scope(|scope| {
             let workers: Vec<_> = (0..threads.max(1))
-                .map(|_| scope.spawn(|| self.work(pictures, graph, &next, stop, &bar)))
+                .map(|_| scope.spawn(|| self.work(pictures, graphs, &next, stop, &bar)))
                 .collect();
             workers
                 .into_iter()
@@ -288,13 +302,12 @@ impl Cache {
     fn work(
         &self,
         pictures: &[Picture],
-        graph: &Graph,
+        graphs: &Graphs,
         next: &AtomicUsize,
         stop: &AtomicBool,
         bar: &ProgressBar,
     ) -> anyhow::Result<()> {
-        let mut session = graph.session()?;
-        let mut preprocessor = Preprocessor::new(self.index.trunk.preprocessing.clone());
+        let mut looker = graphs.looker(&self.index)?;
         while !stop.load(Ordering::Relaxed) {
             let Some(&place) = self.pending.get(next.fetch_add(1, Ordering::Relaxed)) else {
                 break;
@@ -305,30 +318,11 @@ impl Cache {
                 .and_then(|bytes| vision::decode(&bytes).map_err(|error| error.to_string()));
             match decoded {
                 Ok(image) => {
-                    let mut row = Vec::with_capacity(self.index.row_bytes() * self.index.views);
-                    for view in 0..self.index.views {
-                        match view {
-                            0 => _ = preprocessor.run(&image),
-                            1 => {}
-                            crop_of => _ = preprocessor.run(&crop(&image, &picture.name, crop_of)),
-                        }
-                        if view % 2 == 0 {
-                            session.set(0, preprocessor.pixels())?;
-                        } else {
-                            session.set(0, &preprocessor.mirrored())?;
-                        }
-                        session.run()?;
-                        let features = session.output(0)?;
-                        anyhow::ensure!(
-                            features.iter().all(|feature| feature.is_finite()),
-                            "{}: the trunk makes no numbers of it; its weights are damaged, import it again",
-                            picture.name
-                        );
-                        extend_with_halves(&mut row, features);
+                    let found = looker.look(&image, &picture.name)?;
+                    for ((rows, file), bytes) in self.index.files().into_iter().zip(&self.files).zip(found) {
+                        file.write_all_at(&bytes, rows.offset(place))
+                            .with_context(|| self.folder.join(rows.file).display().to_string())?;
                     }
-                    self.features
-                        .write_all_at(&row, self.index.offset(place))
-                        .with_context(|| self.folder.join(FEATURES).display().to_string())?;
                     self.mark(place, DONE)?;
                 }
                 Err(reason) => {
@@ -355,7 +349,7 @@ impl Cache {
     fn flush(&self) -> anyhow::Result<()> {
         let marks = std::mem::take(&mut *lock(&self.unflushed));
         let write = || -> std::io::Result<()> {
-            self.features.sync_data()?;
+            self.files.iter().try_for_each(File::sync_data)?;
             for (place, status) in marks {
                 self.status.write_all_at(&[status], place as u64)?;
             }
@@ -369,10 +363,18 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
 }
 
-fn extend_with_halves(out: &mut Vec<u8>, features: &[f32]) {
-    let mut halves = vec![half::f16::ZERO; features.len()];
-    halves.convert_from_f32_slice(features);
-    out.extend(halves.iter().flat_map(|h| h.to_le_bytes()));
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn open_existing(path: &Path) -> std::io::Result<File> {
+    OpenOptions::new().read(true).write(true).open(path)
 }
 
 fn open_for_writing(path: &Path) -> anyhow::Result<File> {

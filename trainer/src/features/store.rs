@@ -15,6 +15,8 @@ use crate::encoder::TrunkShape;
 
 pub(super) const INDEX: &str = "pictures.json";
 pub(super) const FEATURES: &str = "features.f16";
+pub(super) const CLASSES: &str = "classes.f16";
+pub(super) const THINGS: &str = "things.f16";
 pub(super) const STATUS: &str = "status.bin";
 pub(super) const TRUNK: &str = "trunk.onnx";
 pub(super) const FORMAT: u32 = 1;
@@ -33,6 +35,15 @@ pub struct Index {
     pub trunk: TrunkShape,
     /// Rows a picture: 1, 2 with its mirror image, more with crops.
     pub views: usize,
+    /// Classes of ImageNet, of which every view has logits; 0 where the trunk does not tell them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub classes: usize,
+    /// Things of which every picture has a detector's scores; 0 without a detector.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub things: usize,
+    /// sha256 of that detector, in hexadecimal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detector_sha256: Option<String>,
     /// Every picture, in the order of the rows.
     pub pictures: Vec<PreparedPicture>,
     /// Pictures that could not be used, once all were tried.
@@ -40,6 +51,10 @@ pub struct Index {
     /// What the corpus' reader left out, such as pictures that are not on disk; one line each.
     #[serde(default)]
     pub problems: Vec<String>,
+}
+
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// A picture with its captions.
@@ -151,7 +166,8 @@ impl FeaturesError {
 pub struct Features {
     index: Index,
     status: Vec<u8>,
-    map: Mmap,
+    /// In the order of [`Index::files`].
+    maps: Vec<(Rows, Mmap)>,
     /// Holds the lock.
     _locked: File,
     folder: PathBuf,
@@ -176,19 +192,28 @@ impl Features {
             });
         }
         let path = folder.join(FEATURES);
-        let file = File::open(&path).map_err(FeaturesError::io(&path))?;
-        // Until the mapping is gone, `prepare` cannot write to the file.
-        lock(&path, file.try_lock_shared())?;
-        let found = file.metadata().map_err(FeaturesError::io(&path))?.len();
-        let expected = index.file_length();
-        if found != expected {
-            return Err(FeaturesError::Length { path, found, expected });
-        }
-        // SAFETY: `prepare`, the one writer, takes an exclusive lock before it writes to the file or cuts it, and fails
-        // while `_locked` below holds a shared one.
-        #[allow(unsafe_code)]
-        let map = unsafe { Mmap::map(&file) }.map_err(FeaturesError::io(&path))?;
-        Ok(Self { index, status, map, _locked: file, folder: folder.to_owned() })
+        let locked = File::open(&path).map_err(FeaturesError::io(&path))?;
+        // Until the mappings are gone, `prepare` cannot write to the files.
+        lock(&path, locked.try_lock_shared())?;
+        let maps = index
+            .files()
+            .into_iter()
+            .map(|rows| {
+                let path = folder.join(rows.file);
+                let file = File::open(&path).map_err(FeaturesError::io(&path))?;
+                let found = file.metadata().map_err(FeaturesError::io(&path))?.len();
+                let expected = rows.length(total);
+                if found != expected {
+                    return Err(FeaturesError::Length { path, found, expected });
+                }
+                // SAFETY: `prepare`, the one writer, takes an exclusive lock on the features before it writes to any of the folder's
+                // files or cuts it, and fails while `_locked` below holds a shared one.
+                #[allow(unsafe_code)]
+                let map = unsafe { Mmap::map(&file) }.map_err(FeaturesError::io(&path))?;
+                Ok((rows, map))
+            })
+            .collect::<Result<_, FeaturesError>>()?;
+        Ok(Self { index, status, maps, _locked: locked, folder: folder.to_owned() })
     }
 
     /// What the folder holds.
@@ -215,14 +240,66 @@ impl Features {
     /// When there is no such picture or view.
     pub fn extend(&self, picture: usize, view: usize, out: &mut Vec<f32>) {
         assert!(view < self.index.views, "view {view} of {}", self.index.views);
-        let row = self.index.row_bytes();
-        let bytes = &self.map[(picture * self.index.views + view) * row..][..row];
-        debug_assert_eq!(bytes.len(), 2 * self.index.row_length());
+        self.extend_of(FEATURES, picture * self.index.views + view, self.index.row_length(), out);
+    }
+
+    /// Logits of ImageNet's classes `[classes]` for a picture's view, where the trunk told them.
+    ///
+    /// # Panics
+    /// When there is no such picture or view.
+    #[must_use]
+    pub fn classes(&self, picture: usize, view: usize) -> Option<Vec<f32>> {
+        assert!(view < self.index.views, "view {view} of {}", self.index.views);
+        self.row_of(CLASSES, picture * self.index.views + view, self.index.classes)
+    }
+
+    /// How sure the detector is that a picture shows each of its things `[things]`, 0 … 1, where there was one.
+    ///
+    /// # Panics
+    /// When there is no such picture.
+    #[must_use]
+    pub fn things(&self, picture: usize) -> Option<Vec<f32>> {
+        self.row_of(THINGS, picture, self.index.things)
+    }
+
+    /// Row `row` of so many numbers, where there are any.
+    fn row_of(&self, file: &str, row: usize, length: usize) -> Option<Vec<f32>> {
+        let mut out = Vec::with_capacity(length);
+        (length > 0).then(|| self.extend_of(file, row, length, &mut out))?;
+        Some(out)
+    }
+
+    fn extend_of(&self, file: &str, row: usize, length: usize, out: &mut Vec<f32>) {
+        let map = self.maps.iter().find(|(rows, _)| rows.file == file);
+        let (_, map) = map.expect("every file that the index tells of was opened");
+        let row_bytes = length * size_of::<half::f16>();
+        let bytes = &map[row * row_bytes..][..row_bytes];
         let halves: Vec<half::f16> =
             bytes.as_chunks::<2>().0.iter().map(|&pair| half::f16::from_le_bytes(pair)).collect();
         let start = out.len();
         out.resize(start + halves.len(), 0.0);
         halves.convert_to_f32_slice(&mut out[start..]);
+    }
+}
+
+/// A file of numbers, so many bytes of which tell of a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Rows {
+    /// Its name in the folder.
+    pub(super) file: &'static str,
+    /// Bytes a picture, in all its views.
+    pub(super) bytes: usize,
+}
+
+impl Rows {
+    /// Where a picture's begin.
+    pub(super) fn offset(self, picture: usize) -> u64 {
+        (picture * self.bytes) as u64
+    }
+
+    /// Bytes of so many pictures.
+    pub(super) fn length(self, pictures: usize) -> u64 {
+        self.offset(pictures)
     }
 }
 
@@ -245,6 +322,10 @@ impl Index {
             Some("the features that it holds are another trunk's, and are made anew")
         } else if self.views != other.views {
             Some("it holds other mirrored pictures or crops, and is made anew")
+        } else if self.classes != other.classes {
+            Some("it holds other classes of ImageNet, and is made anew")
+        } else if self.things != other.things || self.detector_sha256 != other.detector_sha256 {
+            Some("it holds what another detector found, or none, and is made anew")
         } else {
             None
         }
@@ -278,18 +359,13 @@ impl Index {
         (!parts.is_empty()).then(|| parts.join("; "))
     }
 
-    /// Where the rows of a picture begin.
-    pub(super) fn offset(&self, picture: usize) -> u64 {
-        (picture * self.views * self.row_bytes()) as u64
-    }
-
-    /// Bytes of one row.
-    pub(super) fn row_bytes(&self) -> usize {
-        self.row_length() * size_of::<half::f16>()
-    }
-
-    pub(super) fn file_length(&self) -> u64 {
-        (self.pictures.len() * self.views * self.row_bytes()) as u64
+    /// The folder's files of numbers.
+    pub(super) fn files(&self) -> Vec<Rows> {
+        let rows = |file, numbers| Rows { file, bytes: numbers * size_of::<half::f16>() };
+        let mut files = vec![rows(FEATURES, self.views * self.row_length())];
+        files.extend((self.classes > 0).then(|| rows(CLASSES, self.views * self.classes)));
+        files.extend((self.things > 0).then(|| rows(THINGS, self.things)));
+        files
     }
 }
 
