@@ -2,7 +2,8 @@
 //!
 //! The modules, in the order in which data flows: [`corpus`] reads captioned pictures; [`encoder`] turns the published
 //! EfficientNet-Lite0 weights into an ONNX trunk; [`features`] caches what the trunk makes of every picture;
-//! [`captioner`] is the trainable part; [`pretrain`] trains it; [`tasks`] makes few-shot tasks of a corpus; [`export`] writes
+//! [`captioner`] is the trainable part; [`evidence`] tells which words a picture shows, [`texts`] has captions without pictures, and
+//! [`pretrain`] trains it; [`tasks`] makes few-shot tasks of a corpus; [`export`] writes
 //! the bundle; [`evaluate`] captions a corpus with it, [`score`] judges the captions, and [`sheet`] shows captions and tasks beside
 //! their pictures.
 
@@ -10,6 +11,7 @@ pub mod captioner;
 pub mod corpus;
 pub mod encoder;
 pub mod evaluate;
+pub mod evidence;
 pub mod export;
 pub mod features;
 pub mod meta;
@@ -20,4 +22,5 @@ pub mod pretrain;
 pub mod score;
 pub mod sheet;
 pub mod tasks;
+pub mod texts;
 pub mod vocabulary;

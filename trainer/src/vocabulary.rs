@@ -24,14 +24,30 @@ pub struct TrainingVocabulary {
 impl TrainingVocabulary {
     /// The words that stand `min_count` times or more in the captions; ties in alphabetical order.
     pub fn count<'a>(captions: impl Iterator<Item = &'a str>, min_count: usize) -> Self {
-        let mut counts: HashMap<String, usize> = HashMap::new();
-        for caption in captions {
-            for word in metalens::language::words(caption) {
-                *counts.entry(word).or_default() += 1;
+        Self::count_all([(captions, min_count)])
+    }
+
+    /// The words that stand often enough in one of several collections of captions, each with the number of times that is enough,
+    /// by how often they stand in all of them; ties in alphabetical order.
+    pub fn count_all<'a, C: Iterator<Item = &'a str>>(
+        collections: impl IntoIterator<Item = (C, usize)>,
+    ) -> Self {
+        let mut counts: HashMap<String, (usize, bool)> = HashMap::new();
+        for (captions, min_count) in collections {
+            let mut here: HashMap<String, usize> = HashMap::new();
+            for caption in captions {
+                for word in metalens::language::words(caption) {
+                    *here.entry(word).or_default() += 1;
+                }
+            }
+            for (word, count) in here {
+                let (sum, enough) = counts.entry(word).or_default();
+                *sum += count;
+                *enough |= count >= min_count;
             }
         }
-        let mut frequent: Vec<(String, usize)> =
-            counts.into_iter().filter(|(_, count)| *count >= min_count).collect();
+        let frequent = counts.into_iter().filter(|(_, (_, enough))| *enough);
+        let mut frequent: Vec<(String, usize)> = frequent.map(|(word, (sum, _))| (word, sum)).collect();
         frequent.sort_by(|a, b| b.1.cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
         let special = SPECIAL.iter().map(|&word| word.to_owned());
         Self::from_words(special.chain(frequent.into_iter().map(|(word, _)| word)).collect())

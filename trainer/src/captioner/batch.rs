@@ -1,6 +1,9 @@
 //! Captions as the decoder reads them: sorted by length, so that no step computes on padding.
 
 use candle_core::Tensor;
+use metalens::evidence::Concept;
+
+use super::ConceptRows;
 
 /// Captions of a batch, packed: rows are sorted by falling length, and step t holds the rows still speaking.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +53,12 @@ impl PackedCaptions {
 /// One batch, or one shard of it.
 #[derive(Clone, Debug)]
 pub struct Batch {
-    /// The trunk's features `[pictures, 49, trunk]`.
-    pub features: Tensor,
+    /// The trunk's features `[pictures, 49, trunk]`; none where the captions are of no picture.
+    pub features: Option<Tensor>,
+    /// Pictures that are not shown, though there are features: they look as no picture does.
+    pub hidden: Vec<u32>,
+    /// The concepts of each sorted row, where the captioner knows concepts.
+    pub concepts: Option<ConceptRows>,
     /// The picture of each sorted row.
     pub picture_of_row: Vec<u32>,
     /// The captions.
@@ -63,7 +70,21 @@ impl Batch {
     #[must_use]
     pub fn new(features: Tensor, picture_of_row: &[u32], captions: PackedCaptions) -> Self {
         let picture_of_row = captions.order.iter().map(|&row| picture_of_row[row]).collect();
-        Self { features, picture_of_row, captions }
+        Self { features: Some(features), hidden: Vec::new(), concepts: None, picture_of_row, captions }
+    }
+
+    /// Captions of no picture.
+    #[must_use]
+    pub fn without_pictures(captions: PackedCaptions) -> Self {
+        let picture_of_row = vec![0; captions.order.len()];
+        Self { features: None, hidden: Vec::new(), concepts: None, picture_of_row, captions }
+    }
+
+    /// The same with concepts, row by row in the caller's order.
+    #[must_use]
+    pub fn with_concepts(self, rows: &[Vec<Concept>]) -> Self {
+        let sorted = self.captions.order.iter().map(|&row| rows[row].as_slice());
+        Self { concepts: Some(ConceptRows::new(sorted)), ..self }
     }
 }
 

@@ -4,9 +4,10 @@ use candle_core::{D, Result, Tensor};
 use rand::RngCore;
 use rand_chacha::ChaCha8Rng;
 
-use super::batch::Batch;
-use super::ops::{self, Pictures};
-use super::{LAYER_NORM_EPSILON, Parameters};
+use super::batch::{Batch, PackedCaptions};
+use super::ops::{self, Pictures, Pointing};
+use super::parameters::NO_PICTURE;
+use super::{ConceptRows, EncodedConcepts, LAYER_NORM_EPSILON, Parameters};
 use crate::encoder::learned;
 
 /// Dropout (Srivastava et al. 2014) with masks from a seeded generator, so that training repeats bit for bit.
@@ -96,6 +97,12 @@ impl<'a> Captioner<'a> {
         }
     }
 
+    /// Words that it can say, special tokens included, slots excluded.
+    #[must_use]
+    pub fn vocabulary(&self) -> usize {
+        self.parameters.sizes.vocabulary
+    }
+
     fn get(&self, name: &str) -> &'a Tensor {
         self.parameters.get(name)
     }
@@ -105,24 +112,85 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn encode(&self, features: &Tensor, dropout: &mut Option<Dropout>) -> Result<Encoded> {
+        self.encode_but(features, &[], dropout)
+    }
+
+    /// The same, but for the pictures `hidden`, whose tokens are those of no picture.
+    fn encode_but(
+        &self,
+        features: &Tensor,
+        hidden: &[u32],
+        dropout: &mut Option<Dropout>,
+    ) -> Result<Encoded> {
         let features = self.trunk(features)?;
         let (pictures, positions, trunk) = features.dims3()?;
         let flat = features.reshape((pictures * positions, trunk))?;
         let projected =
             flat.matmul(self.get("projection.weight"))?.broadcast_add(self.get("projection.bias"))?;
-        let centred = projected.broadcast_sub(&projected.mean_keepdim(D::Minus1)?)?;
-        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
-        let normal = centred.broadcast_div(&(variance + LAYER_NORM_EPSILON)?.sqrt()?)?;
-        let tokens = normal.broadcast_mul(self.get("norm.weight"))?.broadcast_add(self.get("norm.bias"))?;
+        let mut tokens = self.normal(&projected, "norm")?;
+        if !hidden.is_empty() {
+            let is_hidden = |picture: u32| if hidden.contains(&picture) { 1.0_f32 } else { 0.0 };
+            let mask: Vec<f32> =
+                (0..pictures as u32).flat_map(|picture| vec![is_hidden(picture); positions]).collect();
+            let mask = Tensor::from_vec(mask, (pictures * positions, 1), tokens.device())?;
+            let mask = mask.to_dtype(tokens.dtype())?;
+            let none = mask.broadcast_mul(&self.get(NO_PICTURE).unsqueeze(0)?)?;
+            tokens = (tokens.broadcast_mul(&(1.0 - mask)?)? + none)?;
+        }
         let tokens = drop(dropout, tokens)?;
-        let keys = tokens.matmul(self.get("key.weight"))?.reshape((pictures, positions, ()))?;
-        let tokens = tokens.reshape((pictures, positions, ()))?;
+        self.looked_at(tokens.reshape((pictures, positions, ()))?)
+    }
+
+    /// What stands in the place of a picture where there is none: one picture of one position.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn no_picture(&self) -> Result<Encoded> {
+        self.looked_at(self.get(NO_PICTURE).reshape((1, 1, ()))?)
+    }
+
+    /// Keys and initial state of visual tokens `[pictures, positions, token]`.
+    fn looked_at(&self, tokens: Tensor) -> Result<Encoded> {
+        let (pictures, positions, token) = tokens.dims3()?;
+        let flat = tokens.reshape((pictures * positions, token))?;
+        let keys = flat.matmul(self.get("key.weight"))?.reshape((pictures, positions, ()))?;
         let state = tokens
             .mean(1)?
             .matmul(self.get("start.weight"))?
             .broadcast_add(self.get("start.bias"))?
             .tanh()?;
         Ok(Encoded { tokens, keys, state })
+    }
+
+    /// LayerNorm (Ba et al. 2016) of rows `[rows, width]`, with the scale and shift called `name`.
+    fn normal(&self, rows: &Tensor, name: &str) -> Result<Tensor> {
+        let centred = rows.broadcast_sub(&rows.mean_keepdim(D::Minus1)?)?;
+        let variance = centred.sqr()?.mean_keepdim(D::Minus1)?;
+        let normal = centred.broadcast_div(&(variance + LAYER_NORM_EPSILON)?.sqrt()?)?;
+        normal
+            .broadcast_mul(self.get(&format!("{name}.weight")))?
+            .broadcast_add(self.get(&format!("{name}.bias")))
+    }
+
+    /// Encodes concepts, for the rows or the pictures that have them.
+    ///
+    /// # Errors
+    /// When shapes do not fit, or this captioner knows no concepts.
+    pub fn concepts(&self, rows: &ConceptRows) -> Result<EncodedConcepts> {
+        if !self.parameters.sizes.concepts {
+            candle_core::bail!("this captioner was not trained with concepts");
+        }
+        let words: Vec<u32> = rows.concepts.iter().map(|concept| concept.word.0).collect();
+        let confidence: Vec<f32> = rows.concepts.iter().map(|concept| concept.confidence).collect();
+        let word = self.embed(&words)?;
+        let confidence =
+            Tensor::from_vec(confidence, (words.len(), 1), word.device())?.to_dtype(word.dtype())?;
+        let projected = Tensor::cat(&[&word, &confidence], 1)?
+            .matmul(self.get("concept.weight"))?
+            .broadcast_add(self.get("concept.bias"))?;
+        let tokens = self.normal(&projected, "concept.norm")?;
+        let keys = tokens.matmul(self.get("key.weight"))?;
+        Ok(EncodedConcepts { tokens, keys, rows: rows.clone() })
     }
 
     fn recurrent(&self) -> ops::Weights<'a> {
@@ -143,7 +211,8 @@ impl<'a> Captioner<'a> {
         table.index_select(&Tensor::from_slice(words, words.len(), table.device())?, 0)
     }
 
-    /// One decoder step of free-running captioning: row i reads `words[i]` and looks at picture `picture_of_row[i]`.
+    /// One decoder step of free-running captioning: row i reads `words[i]` and looks at picture `picture_of_row[i]`, and at the
+    /// concepts that this picture has.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -152,18 +221,38 @@ impl<'a> Captioner<'a> {
         words: &[u32],
         state: &Tensor,
         encoded: &Encoded,
+        concepts: Option<&EncodedConcepts>,
         picture_of_row: &[u32],
     ) -> Result<Step> {
         let weights = self.recurrent();
         let pictures = Tensor::from_slice(picture_of_row, picture_of_row.len(), state.device())?;
-        let keys = encoded.keys.index_select(&pictures, 0)?;
-        let attention = ops::attention_weights(state, &keys, weights)?;
-        let tokens = encoded.tokens.index_select(&pictures, 0)?;
+        let mut keys = encoded.keys.index_select(&pictures, 0)?;
+        let mut tokens = encoded.tokens.index_select(&pictures, 0)?;
+        let mut barred = None;
+        if let Some(EncodedConcepts { tokens: of_concepts, keys: keys_of_concepts, rows }) = concepts {
+            let of_row = &rows.of(picture_of_row);
+            let padded =
+                ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
+            let free = Tensor::zeros((words.len(), keys.dim(1)?), keys.dtype(), keys.device())?;
+            keys = Tensor::cat(&[&keys, &padded.0], 1)?;
+            tokens = Tensor::cat(&[&tokens, &padded.1], 1)?;
+            barred = Some(Tensor::cat(&[&free, &padded.2], 1)?);
+        }
+        let attention = ops::attention_weights(state, &keys, weights, barred.as_ref())?;
         let context = attention.unsqueeze(1)?.matmul(&tokens)?.squeeze(1)?;
         let word = self.embed(words)?;
         let state = ops::recur(&word, &context, state, weights)?;
         let z = Tensor::cat(&[&state, &context, &word], 1)?;
         Ok(Step { state, z, attention })
+    }
+
+    /// logits `[rows, vocabulary]` of z `[rows, feature]` with what points at concepts.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn point(&self, logits: &Tensor, z: &Tensor, at: &[Pointing]) -> Result<Tensor> {
+        let pointer = z.matmul(self.get("pointer.weight"))?.broadcast_add(self.get("pointer.bias"))?;
+        ops::point(logits, &pointer, at)
     }
 
     /// The head: z `[rows, feature]` -> logits `[rows, vocabulary]`.
@@ -186,7 +275,11 @@ impl<'a> Captioner<'a> {
     /// When shapes do not fit.
     pub fn teach(&self, batch: &Batch, dropout: &mut Option<Dropout>) -> Result<Tensor> {
         let z = self.body(batch, dropout)?;
-        self.head(&z, dropout)
+        let logits = self.head(&z, dropout)?;
+        match &batch.concepts {
+            Some(concepts) => self.point(&logits, &z, &concepts.pointings(&batch.captions)),
+            None => Ok(logits),
+        }
     }
 
     /// z `[words, feature]` of the batch's captions: all of the captioner but its head.
@@ -194,9 +287,12 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn body(&self, batch: &Batch, dropout: &mut Option<Dropout>) -> Result<Tensor> {
-        let encoded = self.encode(&batch.features, dropout)?;
-        let Batch { captions, picture_of_row, .. } = batch;
-        self.read(&captions.inputs, &captions.rows_at, &encoded, picture_of_row, dropout)
+        let encoded = match &batch.features {
+            Some(features) => self.encode_but(features, &batch.hidden, dropout)?,
+            None => self.no_picture()?,
+        };
+        let concepts = batch.concepts.as_ref().map(|rows| self.concepts(rows)).transpose()?;
+        self.read(&batch.captions, &encoded, concepts.as_ref(), &batch.picture_of_row, dropout)
     }
 
     /// z `[words, feature]` of captions that are read as they were written, in the order of
@@ -206,15 +302,21 @@ impl<'a> Captioner<'a> {
     /// When shapes do not fit.
     pub fn read(
         &self,
-        inputs: &[u32],
-        rows_at: &[usize],
+        captions: &PackedCaptions,
         encoded: &Encoded,
+        concepts: Option<&EncodedConcepts>,
         picture_of_row: &[u32],
         dropout: &mut Option<Dropout>,
     ) -> Result<Tensor> {
+        let PackedCaptions { inputs, rows_at, .. } = captions;
         let words = drop(dropout, self.embed(inputs)?)?;
         let pictures = Pictures { keys: &encoded.keys, tokens: &encoded.tokens, state: &encoded.state };
-        let seen = ops::decode(&words, pictures, self.recurrent(), rows_at, picture_of_row)?;
+        let concepts = concepts.map(|EncodedConcepts { tokens, keys, rows }| ops::Concepts {
+            keys,
+            tokens,
+            of_row: &rows.of_row,
+        });
+        let seen = ops::decode(&words, pictures, concepts, self.recurrent(), rows_at, picture_of_row)?;
         Tensor::cat(&[&seen, &words], 1)
     }
 }

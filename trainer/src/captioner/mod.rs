@@ -11,16 +11,27 @@
 //! logits_t = W_2 silu(W_1 z_t + b_1) + b_2  [rows, vocabulary]
 //! ```
 //!
+//! Where it knows concepts, words that a picture shows and how sure that is, these are tokens beside the visual ones, and those that
+//! were not said yet are pointed at:
+//!
+//! ```text
+//! c_k = LayerNorm(W_c [e(word_k); confidence_k] + b_c)      [concepts, token]   attended to as the v_i are, by keys W_k c_k
+//! (a, b) = W_p z_t + b_p                                    [rows, 2]
+//! logits_t(word_k) += softplus(a + b confidence_k)          for each k that was not said
+//! ```
+//!
 //! The same equations stand in the exported graphs (`export`); a test compares the two.
 
 mod batch;
+mod concepts;
 mod forward;
 pub mod ops;
 mod parameters;
 
 pub use batch::{Batch, PackedCaptions};
+pub use concepts::{ConceptRows, EncodedConcepts};
 pub use forward::{Captioner, Dropout, Encoded, Step};
-pub use parameters::{Parameters, Sizes};
+pub use parameters::{NO_PICTURE, Parameters, Sizes};
 
 /// LayerNorm's epsilon, here and in the exported graph.
 pub const LAYER_NORM_EPSILON: f64 = 1e-5;

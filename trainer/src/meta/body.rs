@@ -235,8 +235,8 @@ impl Body {
                 .iter()
                 .map(|&row| pictures.binary_search(&captions[row].0).unwrap_or_default() as u32)
                 .collect();
-            let z =
-                captioner.read(&self.known(&packed.inputs), &packed.rows_at, &encoded, &of_row, &mut None)?;
+            let packed = PackedCaptions { inputs: self.known(&packed.inputs), ..packed };
+            let z = captioner.read(&packed, &encoded, None, &of_row, &mut None)?;
             let width = z.dim(1)?;
             let z: Vec<f32> = z.flatten_all()?.to_vec1()?;
             for (row, places) in packed.places().into_iter().enumerate() {
@@ -270,7 +270,7 @@ impl Body {
             let mut speaking: Vec<u32> = (0..pictures.len() as u32).collect();
             let mut words = vec![START; pictures.len()];
             for length in 0..max_words {
-                let step = captioner.step(&self.known(&words), &state, &encoded, &speaking)?;
+                let step = captioner.step(&self.known(&words), &state, &encoded, None, &speaking)?;
                 let (rows, width) = step.z.dims2()?;
                 let z = Array2::from_shape_vec((rows, width), step.z.flatten_all()?.to_vec1()?)?;
                 let places: Vec<usize> = speaking.iter().map(|&row| first + row as usize).collect();

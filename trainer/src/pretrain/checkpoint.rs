@@ -15,6 +15,7 @@ use super::config::Schedule;
 use super::dataset::Dataset;
 use super::validate::Validated;
 use crate::captioner::{Parameters, Sizes};
+use crate::evidence::Evidence;
 use crate::features::Index;
 use crate::optimiser::{AdamW, Memory};
 use crate::vocabulary::TrainingVocabulary;
@@ -28,6 +29,9 @@ const BEST: &str = "best.safetensors";
 const WORDS: &str = "words.txt";
 /// The hash of the trunk that made the features.
 const TRUNK: &str = "trunk.sha256";
+
+/// What tells the words of captions.
+const EVIDENCE: &str = "evidence.safetensors";
 
 /// Where a run stands.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -138,6 +142,17 @@ impl RunFolder {
     /// Notes the words of the run.
     pub(super) fn write_words(&self, vocabulary: &TrainingVocabulary) -> anyhow::Result<()> {
         self.write_text(WORDS, &(vocabulary.words().join("\n") + "\n"))
+    }
+
+    /// Keeps the run's evidence.
+    pub(super) fn write_evidence(&self, evidence: &Evidence) -> anyhow::Result<()> {
+        evidence.write(&self.0.join(EVIDENCE))
+    }
+
+    /// Where the run's evidence may be: in its folder, or beside the checkpoints that it starts from.
+    pub(super) fn evidence_or_of(&self, initial: &[PathBuf]) -> Vec<PathBuf> {
+        let beside = initial.iter().map(|path| path.with_file_name(EVIDENCE));
+        std::iter::once(self.0.join(EVIDENCE)).chain(beside).collect()
     }
 
     /// Notes which trunk made the features that the run learns from.

@@ -7,6 +7,7 @@
 //! interruption needs the tensors and a place, and nothing else.
 
 mod checkpoint;
+mod concepts;
 pub mod config;
 mod curve;
 mod dataset;
@@ -29,7 +30,7 @@ use rayon::ThreadPool;
 pub use checkpoint::{EpochRow, RunFolder};
 pub use validate::Validated;
 
-use crate::captioner::{Batch, Captioner, Dropout, PackedCaptions, Parameters, Sizes, ops};
+use crate::captioner::{Batch, Captioner, ConceptRows, Dropout, NO_PICTURE, PackedCaptions, Parameters, Sizes, ops};
 use crate::encoder::{FEATURE_SIZE, learned};
 use crate::features::Features;
 use crate::optimiser::{self, AdamW, Rates};
@@ -67,8 +68,9 @@ pub enum Outcome {
 /// When data or checkpoint cannot be read, or the folder cannot be written.
 pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> anyhow::Result<Outcome> {
     let features = Features::open(&config.data)?;
-    let dataset = Dataset::new(features, config)?;
     let folder = RunFolder(folder.to_owned());
+    let dataset = Dataset::new(features, config)?;
+    let dataset = dataset.with_concepts(config, &folder.evidence_or_of(&config.initial), stop)?;
     let (mut trainer, _held) = match start {
         Start::Anew => Trainer::anew(config, &dataset, &folder)?,
         Start::Resume => {
@@ -92,6 +94,7 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
 /// When the data cannot be read or hold too few pictures.
 pub fn time_steps(config: &Config, steps: usize) -> anyhow::Result<(Vec<String>, Vec<f64>)> {
     let dataset = Dataset::new(Features::open(&config.data)?, config)?;
+    let dataset = dataset.with_concepts(config, &[], &AtomicBool::new(false))?;
     let mut trainer = Trainer::fresh(config, &dataset)?;
     let per_step = config.schedule.pictures;
     anyhow::ensure!(steps <= trainer.steps_per_epoch(), "an epoch has {} steps", trainer.steps_per_epoch());
@@ -147,6 +150,9 @@ impl<'a> Trainer<'a> {
         folder.write_text("run.toml", &toml::to_string(config)?)?;
         folder.write_words(&dataset.vocabulary)?;
         folder.write_trunk(dataset.features().index())?;
+        if let Some(concepts) = dataset.concepts() {
+            folder.write_evidence(&concepts.evidence)?;
+        }
         let pictures = &dataset.features().index().pictures;
         let held_out: String =
             dataset.validation.iter().map(|&place| format!("{}\n", pictures[place].name)).collect();
@@ -169,7 +175,7 @@ impl<'a> Trainer<'a> {
             word: model.word,
             hidden: model.hidden,
             vocabulary: dataset.vocabulary.len(),
-            concepts: false,
+            concepts: config.concepts.is_some(),
         };
         let parameters = match config.initial.as_slice() {
             [] => Parameters::new(sizes, config.seed, DType::F32, &dataset.device)?
@@ -181,6 +187,12 @@ impl<'a> Trainer<'a> {
             "initial: the checkpoint has other widths or words than this run: {:?}, needed {sizes:?}",
             parameters.sizes
         );
+        if config.concepts.as_ref().is_some_and(|asked| !asked.pointing) {
+            // softplus of this is nothing, and it rests.
+            let off = Tensor::new(&[-20.0_f32, 0.0], &dataset.device)?;
+            let bias = parameters.iter().find(|(name, _)| *name == "pointer.bias");
+            bias.map(|(_, var)| var.set(&off)).transpose()?;
+        }
         let optimiser = AdamW::new(parameters.iter().map(|(_, var)| var))?;
         Self::new(config, dataset, parameters, optimiser, Progress::default())
     }
@@ -309,23 +321,36 @@ impl<'a> Trainer<'a> {
         let config = self.config;
         let captioner = Captioner::behind_trunk(&self.parameters);
         let rng = |purpose| generator(config.seed, purpose, self.progress.epoch, self.progress.step, shard);
-        let mut batch_rng = rng(purpose::BATCH);
-        let cached = self.dataset.shard(samples, config, &mut batch_rng)?;
-        let features = Captioner::new(&self.parameters).trunk(&cached.features)?;
+        let (mut batch_rng, mut of_concepts) = (rng(purpose::BATCH), rng(purpose::CONCEPTS));
+        let (cached, views) = self.dataset.shard(samples, config, &mut batch_rng, &mut of_concepts)?;
+        let features = match &cached.features {
+            Some(features) => Some(Captioner::new(&self.parameters).trunk(features)?),
+            None => None,
+        };
         let batch = Batch { features, ..cached.clone() };
         let targets = &batch.captions.targets;
         let weights = validate::target_weights(targets);
         let mut words = weights.iter().sum::<f32>();
-        let dropout = Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT));
-        let logits = captioner.teach(&batch, &mut Some(dropout))?;
+        let mut dropout = Some(Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT)));
+        let logits = captioner.teach(&batch, &mut dropout)?;
         let smoothing = config.regularisation.label_smoothing;
         let mut loss = ops::cross_entropy(&logits, targets, &weights, smoothing)?;
         if let Some(teachers) = &self.teachers {
             loss = (loss + teachers.correction(&cached, &logits, &weights, smoothing)?)?;
         }
-        if let Some(critic) = &self.critic {
-            let (drawn, weights) =
-                self.criticised(critic, samples, batch.features.clone(), &mut rng(purpose::DRAW))?;
+        // As many texts a picture as the whole batch has.
+        let texts = config.schedule.texts * samples.len() / config.schedule.pictures;
+        if let Some(texts) = self.dataset.texts(texts, &mut rng(purpose::TEXTS)) {
+            let targets = &texts.captions.targets;
+            let weights = validate::target_weights(targets);
+            let logits = captioner.teach(&texts, &mut dropout)?;
+            loss = (loss + ops::cross_entropy(&logits, targets, &weights, smoothing)?)?;
+            words += weights.iter().sum::<f32>();
+        }
+        if let (Some(critic), Some(features)) = (&self.critic, batch.features.clone()) {
+            let mut rng = rng(purpose::DRAW);
+            let concepts = self.dataset.raised_concepts(samples, &views, &mut rng);
+            let (drawn, weights) = self.criticised(critic, samples, features, concepts, &mut rng)?;
             let logits = captioner.teach(&drawn, &mut None)?;
             let reward = ops::cross_entropy(&logits, &drawn.captions.targets, &weights, 0.0)?;
             // Per word, the two stand in the ratio of the configuration.
@@ -333,12 +358,16 @@ impl<'a> Trainer<'a> {
             loss = (reward + (loss * ratio)?)?;
             words = weights.len() as f32;
         }
+        let points = config.concepts.as_ref().is_none_or(|asked| asked.pointing);
+        let rests = |name: &str| !points && name.starts_with("pointer.");
         let store = loss.backward()?;
         let gradients = self
             .parameters
             .iter()
-            .map(|(name, var)| match store.get(var.as_tensor()) {
+            .map(|(name, var)| match store.get(var.as_tensor()).filter(|_| !rests(name)) {
                 Some(gradient) => Ok(gradient.flatten_all()?.to_vec1()?),
+                // Every picture of the batch may be shown, and nothing pointed at.
+                None if name == NO_PICTURE || name.starts_with("pointer.") => Ok(vec![0.0; var.elem_count()]),
                 None => anyhow::bail!("no gradient reaches {name}"),
             })
             .collect::<anyhow::Result<_>>()?;
@@ -351,12 +380,13 @@ impl<'a> Trainer<'a> {
         critic: &Critic,
         samples: &[usize],
         features: Tensor,
+        concepts: Option<ConceptRows>,
         rng: &mut ChaCha8Rng,
     ) -> anyhow::Result<(Batch, Vec<f32>)> {
         let per_picture = self.config.schedule.captions;
         let max_words = self.config.vocabulary.max_words;
         let captioner = Captioner::behind_trunk(&self.parameters);
-        let drawn = speak(&captioner, &features, per_picture, max_words, |logits| {
+        let drawn = speak(&captioner, &features, concepts.as_ref(), per_picture, max_words, |logits| {
             self_critical::draw_word(logits, rng)
         })?;
         let advantages: Vec<f32> = samples
@@ -368,7 +398,10 @@ impl<'a> Trainer<'a> {
         let packed = PackedCaptions::new(&captions, START, END);
         let weights = self_critical::word_weights(&packed, &advantages);
         let picture_of_row: Vec<u32> = (0..drawn.len()).map(|row| (row / per_picture) as u32).collect();
-        Ok((Batch::new(features, &picture_of_row, packed), weights))
+        let mut batch = Batch::new(features, &picture_of_row, packed);
+        batch.concepts =
+            concepts.map(|rows| ConceptRows { of_row: rows.of(&batch.picture_of_row), ..rows });
+        Ok((batch, weights))
     }
 
     /// Validates the running average, and writes checkpoints and curves.

@@ -44,7 +44,9 @@ pub(super) fn validate(
         let sum = ops::cross_entropy(&logits, &batch.captions.targets, &weights, 0.0)?;
         loss += f64::from(sum.to_scalar::<f32>()?);
         words += f64::from(weights.iter().sum::<f32>());
-        let captions = speak(&captioner, &batch.features, 1, max_words, most_probable)?;
+        let Some(features) = &batch.features else { continue };
+        let concepts = dataset.plain_concepts(places);
+        let captions = speak(&captioner, features, concepts.as_ref(), 1, max_words, most_probable)?;
         hypotheses.extend(captions.iter().map(|caption| dataset.vocabulary.decode(caption)));
     }
     let pictures = &dataset.features().index().pictures;

@@ -34,3 +34,14 @@ pub(super) const NOT_A_THING: &[&str] = &[
     "side", "somebody", "someone", "something", "thing", "things", "time", "top", "trick", "turn", "view",
     "way", "ways",
 ];
+
+/// Other words that tell nothing which a picture shows.
+#[rustfmt::skip]
+const OTHERS: &[&str] = &[
+    "there", "what", "having", "very", "just", "so", "only", "not", "both", "each", "other", "front", "him", "them",
+];
+
+/// Whether a word means nothing by itself.
+pub(crate) fn is_function_word(word: &str) -> bool {
+    [DETERMINERS, PREPOSITIONS_AND_CONJUNCTIONS, CLOSERS, OTHERS].iter().any(|list| list.contains(&word))
+}

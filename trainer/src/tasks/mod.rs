@@ -72,6 +72,7 @@ pub use partition::{MetaSplit, Partition, Shares, UnknownMetaSplit, WrongShares}
 pub use pool::{Pool, TaskPicture};
 pub use sampler::{Sampler, TaskOptions};
 pub use table::table;
+pub(crate) use function_words::is_function_word;
 
 /// Query pictures of a new word that show its concept; as many do not.
 pub const QUERIES_A_CONCEPT: usize = 8;

@@ -10,6 +10,7 @@ mod depthwise;
 mod gru;
 mod math;
 mod matrix;
+mod pointing;
 mod recurrence;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -17,7 +18,8 @@ mod tests;
 
 pub use cross_entropy::cross_entropy;
 pub use depthwise::{Window, depthwise};
-pub use recurrence::{Pictures, Weights, attention_weights, decode, recur};
+pub use pointing::{Pointing, point};
+pub use recurrence::{Concepts, Pictures, Weights, attention_weights, decode, padded, recur};
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor};
 

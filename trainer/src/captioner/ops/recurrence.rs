@@ -1,5 +1,6 @@
 //! The decoder over whole captions, and its gradient by back-propagation through time.
 
+use std::ops::Range;
 use std::sync::Mutex;
 
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
@@ -39,13 +40,59 @@ pub struct Pictures<'a> {
     pub state: &'a Tensor,
 }
 
-/// The attention's weights `[rows, positions]` of one step.
+/// The concepts that captions look at beside the picture.
+#[derive(Clone, Copy)]
+pub struct Concepts<'a> {
+    /// `[concepts, key]`, those of all rows one after the other.
+    pub keys: &'a Tensor,
+    /// `[concepts, token]`.
+    pub tokens: &'a Tensor,
+    /// Which of them each row has.
+    pub of_row: &'a [Range<usize>],
+}
+
+/// The attention's weights `[rows, positions]` of one step; `barred` `[rows, positions]`, where given, is added to the scores.
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn attention_weights(state: &Tensor, keys: &Tensor, weights: Weights) -> Result<Tensor> {
+pub fn attention_weights(
+    state: &Tensor,
+    keys: &Tensor,
+    weights: Weights,
+    barred: Option<&Tensor>,
+) -> Result<Tensor> {
     let query = state.matmul(weights.query)?.broadcast_add(weights.query_bias)?;
-    attention::weights(&query, keys, weights.energy)
+    attention::weights(&query, keys, weights.energy, barred)
+}
+
+/// What bars a position: added to its score, it leaves nothing of its weight.
+pub const BARRED: f32 = -1e4;
+
+/// Keys `[rows, most, key]` and tokens `[rows, most, token]` of each row's concepts, as many as the row with the most has, and what
+/// bars those that a row has not, `[rows, most]`.
+///
+/// # Errors
+/// When shapes do not fit.
+pub fn padded(concepts: Concepts) -> Result<(Tensor, Tensor, Tensor)> {
+    let rows = concepts.of_row.len();
+    let most = concepts.of_row.iter().map(ExactSizeIterator::len).max().unwrap_or(0).max(1);
+    let nothing = concepts.keys.dim(0)?;
+    let (mut index, mut barred) = (Vec::with_capacity(rows * most), Vec::with_capacity(rows * most));
+    for row in concepts.of_row {
+        index.extend(row.clone().map(|concept| concept as u32));
+        index.resize(barred.len() + most, nothing as u32);
+        barred.resize(barred.len() + row.len(), 0.0);
+        barred.resize(index.len(), BARRED);
+    }
+    let device = concepts.keys.device();
+    let index = Tensor::from_vec(index, rows * most, device)?;
+    let pick = |all: &Tensor| {
+        let width = all.dim(1)?;
+        let none = Tensor::zeros((1, width), all.dtype(), device)?;
+        Tensor::cat(&[all, &none], 0)?.index_select(&index, 0)?.reshape((rows, most, width))
+    };
+    let barred = Tensor::from_vec(barred, (rows, most), device)?.to_dtype(concepts.keys.dtype())?;
+    Ok((pick(concepts.keys)?, pick(concepts.tokens)?, barred))
 }
 
 /// The state after reading a word's embedding `[rows, word]` and the context `[rows, token]` it looked at.
@@ -62,20 +109,21 @@ pub fn recur(word: &Tensor, context: &Tensor, state: &Tensor, weights: Weights) 
 /// States and contexts `[words, state + token]` of captions read word by word.
 ///
 /// `words` `[words, word]` are embeddings, steps first: step t holds the first `rows_at[t]` rows, and row i looks at
-/// picture `picture_of_row[i]`.
+/// picture `picture_of_row[i]`, and at its concepts where there are any.
 ///
 /// # Errors
 /// When shapes do not fit.
 pub fn decode(
     words: &Tensor,
     pictures: Pictures,
+    concepts: Option<Concepts>,
     weights: Weights,
     rows_at: &[usize],
     picture_of_row: &[u32],
 ) -> Result<Tensor> {
     let (count, positions, key) = pictures.keys.dims3()?;
     if !fusible(&[words, pictures.keys, weights.query]) || key > MAX_KEY {
-        return decode_plain(words, pictures, weights, rows_at, picture_of_row);
+        return decode_plain(words, pictures, concepts, weights, rows_at, picture_of_row);
     }
     let sizes = Widths {
         positions,
@@ -85,7 +133,12 @@ pub fn decode(
         word: words.dim(1)?,
     };
     let memory = Tensor::cat(&[pictures.keys, pictures.tokens], 2)?.reshape((count, ()))?;
-    let per_picture = Tensor::cat(&[&memory, pictures.state], 1)?;
+    let mut memory = Tensor::cat(&[&memory, pictures.state], 1)?.flatten_all()?;
+    let per_pictures = memory.elem_count();
+    if let Some(concepts) = concepts {
+        let concepts = Tensor::cat(&[concepts.keys, concepts.tokens], 1)?;
+        memory = Tensor::cat(&[&memory, &concepts.flatten_all()?], 0)?;
+    }
     // A candle operation takes three inputs at most: the weights travel as one.
     let parts = [
         weights.query,
@@ -100,19 +153,26 @@ pub fn decode(
     let op = Decode {
         rows_at: rows_at.to_vec(),
         picture_of_row: picture_of_row.to_vec(),
+        per_pictures,
+        concepts_of_row: concepts.map_or_else(
+            || vec![0..0; picture_of_row.len()],
+            |concepts| concepts.of_row.to_vec(),
+        ),
         sizes,
         saved: Mutex::new(None),
     };
-    words.contiguous()?.apply_op3(&per_picture, &Tensor::cat(&flat, 0)?, op)
+    words.contiguous()?.apply_op3(&memory, &Tensor::cat(&flat, 0)?, op)
 }
 
 fn decode_plain(
     words: &Tensor,
     pictures: Pictures,
+    concepts: Option<Concepts>,
     weights: Weights,
     rows_at: &[usize],
     picture_of_row: &[u32],
 ) -> Result<Tensor> {
+    let padded = concepts.map(padded).transpose()?;
     let all = Tensor::from_slice(picture_of_row, picture_of_row.len(), words.device())?;
     let mut state = pictures.state.index_select(&all, 0)?;
     let mut steps = Vec::with_capacity(rows_at.len());
@@ -120,8 +180,16 @@ fn decode_plain(
     for &rows in rows_at {
         state = state.narrow(0, 0, rows)?;
         let here = all.narrow(0, 0, rows)?;
-        let attention = attention_weights(&state, &pictures.keys.index_select(&here, 0)?, weights)?;
-        let tokens = pictures.tokens.index_select(&here, 0)?;
+        let mut keys = pictures.keys.index_select(&here, 0)?;
+        let mut tokens = pictures.tokens.index_select(&here, 0)?;
+        let mut barred = None;
+        if let Some((concept_keys, concept_tokens, not_there)) = &padded {
+            let free = Tensor::zeros((rows, keys.dim(1)?), keys.dtype(), keys.device())?;
+            barred = Some(Tensor::cat(&[&free, &not_there.narrow(0, 0, rows)?], 1)?);
+            keys = Tensor::cat(&[&keys, &concept_keys.narrow(0, 0, rows)?], 1)?;
+            tokens = Tensor::cat(&[&tokens, &concept_tokens.narrow(0, 0, rows)?], 1)?;
+        }
+        let attention = attention_weights(&state, &keys, weights, barred.as_ref())?;
         let context = attention.unsqueeze(1)?.matmul(&tokens)?.squeeze(1)?;
         state = recur(&words.narrow(0, read, rows)?, &context, &state, weights)?;
         steps.push(Tensor::cat(&[&state, &context], 1)?);
@@ -187,6 +255,9 @@ impl<'a> Packed<'a> {
 struct Decode {
     rows_at: Vec<usize>,
     picture_of_row: Vec<u32>,
+    /// Numbers of the memory that belong to pictures; those of concepts follow.
+    per_pictures: usize,
+    concepts_of_row: Vec<Range<usize>>,
     sizes: Widths,
     saved: Mutex<Option<Saved>>,
 }
@@ -195,7 +266,7 @@ struct Decode {
 struct Saved {
     /// `[words, key]`.
     query: Vec<f32>,
-    /// `[words, positions]`.
+    /// `[words, positions and concepts]`.
     attention: Vec<f32>,
     /// `[words, token]`.
     context: Vec<f32>,
@@ -209,7 +280,7 @@ struct Saved {
 
 struct Gradients {
     words: Vec<f32>,
-    per_picture: Vec<f32>,
+    memory: Vec<f32>,
     weights: Vec<f32>,
 }
 
@@ -225,21 +296,36 @@ impl Decode {
         steps
     }
 
-    fn memory<'a>(&self, row: usize, per_picture: &'a [f32]) -> Memory<'a> {
+    /// Where the memories of a row lie: its picture's, and its concepts'.
+    fn places(&self, row: usize) -> [Range<usize>; 2] {
         let s = self.sizes;
         let picture = self.picture_of_row[row] as usize * s.per_picture();
-        Memory { data: &per_picture[picture..][..s.memory()], key: s.key, token: s.token }
+        let concepts = &self.concepts_of_row[row];
+        let concept = |place: usize| self.per_pictures + place * (s.key + s.token);
+        [picture..picture + s.memory(), concept(concepts.start)..concept(concepts.end)]
     }
 
-    fn forward(&self, words: &[f32], per_picture: &[f32], weights: &[f32]) -> (Vec<f32>, Saved) {
+    fn memories<'a>(&self, row: usize, memory: &'a [f32]) -> [Memory<'a>; 2] {
+        let Widths { key, token, .. } = self.sizes;
+        self.places(row).map(|place| Memory { data: &memory[place], key, token })
+    }
+
+    /// How many positions a row can look at, at most.
+    fn positions(&self) -> usize {
+        let concepts = self.concepts_of_row.iter().map(ExactSizeIterator::len).max();
+        self.sizes.positions + concepts.unwrap_or(0)
+    }
+
+    fn forward(&self, words: &[f32], memory: &[f32], weights: &[f32]) -> (Vec<f32>, Saved) {
         let s = self.sizes;
+        let positions = self.positions();
         let w = Packed::new(weights, s);
         let count = words.len() / s.word;
         let (gates, width) = (s.gates(), s.state + s.token);
         let mut out = vec![0.0; count * width];
         let mut saved = Saved {
             query: repeat_row(w.query_bias, count),
-            attention: vec![0.0; count * s.positions],
+            attention: vec![0.0; count * positions],
             context: vec![0.0; count * s.token],
             before: vec![0.0; count * s.state],
             x: repeat_row(w.input_bias, count),
@@ -248,9 +334,7 @@ impl Decode {
         add_product(&mut saved.x, Matrix::new(words, count, s.word), Matrix::new(w.word, s.word, gates));
         let mut state: Vec<f32> = Vec::with_capacity(self.picture_of_row.len() * s.state);
         for &picture in &self.picture_of_row {
-            state.extend_from_slice(
-                &per_picture[picture as usize * s.per_picture() + s.memory()..][..s.state],
-            );
+            state.extend_from_slice(&memory[picture as usize * s.per_picture() + s.memory()..][..s.state]);
         }
         for (first, rows) in self.steps() {
             let before = part_mut(&mut saved.before, first, rows, s.state);
@@ -261,14 +345,14 @@ impl Decode {
             let y = part_mut(&mut saved.y, first, rows, gates);
             add_product(y, h, Matrix::new(w.state, s.state, gates));
             let context = part_mut(&mut saved.context, first, rows, s.token);
-            let attention = part_mut(&mut saved.attention, first, rows, s.positions);
+            let attention = part_mut(&mut saved.attention, first, rows, positions);
             vectorised(|| {
                 for row in 0..rows {
                     attention::attend(
                         part(query, row, 1, s.key),
-                        self.memory(row, per_picture),
+                        self.memories(row, memory),
                         w.energy,
-                        part_mut(attention, row, 1, s.positions),
+                        part_mut(attention, row, 1, positions),
                         part_mut(context, row, 1, s.token),
                     );
                 }
@@ -296,7 +380,7 @@ impl Decode {
         &self,
         saved: &Saved,
         words: &[f32],
-        per_picture: &[f32],
+        memory: &[f32],
         weights: &[f32],
         d_out: &[f32],
     ) -> Gradients {
@@ -304,7 +388,8 @@ impl Decode {
         let w = Packed::new(weights, s);
         let count = words.len() / s.word;
         let (gates, width) = (s.gates(), s.state + s.token);
-        let mut d_per_picture = vec![0.0; per_picture.len()];
+        let positions = self.positions();
+        let mut d_memory = vec![0.0; memory.len()];
         let mut d_energy = vec![0.0; s.key];
         let mut d_query = vec![0.0; count * s.key];
         let mut d_x = vec![0.0; count * gates];
@@ -337,16 +422,18 @@ impl Decode {
             let dq = part_mut(&mut d_query, first, rows, s.key);
             vectorised(|| {
                 for row in 0..rows {
-                    let picture = self.picture_of_row[row] as usize * s.per_picture();
+                    let [picture, concepts] = self.places(row);
+                    let (pictures, behind) = d_memory.split_at_mut(self.per_pictures);
+                    let concepts = concepts.start - self.per_pictures..concepts.end - self.per_pictures;
                     attention::attend_backward(
                         part(&saved.query, first + row, 1, s.key),
-                        self.memory(row, per_picture),
+                        self.memories(row, memory),
                         w.energy,
-                        part(&saved.attention, first + row, 1, s.positions),
+                        part(&saved.attention, first + row, 1, positions),
                         part(d_c, row, 1, s.token),
                         AttentionGradients {
                             query: part_mut(dq, row, 1, s.key),
-                            memory: &mut d_per_picture[picture..][..s.memory()],
+                            memories: [&mut pictures[picture], &mut behind[concepts]],
                             energy: &mut d_energy,
                         },
                     );
@@ -355,7 +442,7 @@ impl Decode {
             add_product(d_h, Matrix::new(dq, rows, s.key), Matrix::new(w.query, s.state, s.key).t());
         }
         for (row, &picture) in self.picture_of_row.iter().enumerate() {
-            let slot = &mut d_per_picture[picture as usize * s.per_picture() + s.memory()..][..s.state];
+            let slot = &mut d_memory[picture as usize * s.per_picture() + s.memory()..][..s.state];
             slot.iter_mut().zip(part(&d_state, row, 1, s.state)).for_each(|(sum, d)| *sum += d);
         }
 
@@ -371,7 +458,7 @@ impl Decode {
         d_weights.extend(sum_rows(&d_x, gates));
         push_weight(&mut d_weights, (&saved.before, s.state), (&d_y, gates));
         d_weights.extend(sum_rows(&d_y, gates));
-        Gradients { words: d_words, per_picture: d_per_picture, weights: d_weights }
+        Gradients { words: d_words, memory: d_memory, weights: d_weights }
     }
 }
 
@@ -404,17 +491,21 @@ impl CustomOp3 for Decode {
         &self,
         words: &CpuStorage,
         words_layout: &Layout,
-        per_picture: &CpuStorage,
-        per_picture_layout: &Layout,
+        memory: &CpuStorage,
+        memory_layout: &Layout,
         weights: &CpuStorage,
         weights_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
         let s = self.sizes;
         let (count, _) = words_layout.shape().dims2()?;
-        let (pictures, width) = per_picture_layout.shape().dims2()?;
+        let pictures = self.per_pictures / s.per_picture();
         let known = self.picture_of_row.iter().all(|&picture| (picture as usize) < pictures);
+        let concepts = memory_layout.shape().elem_count().saturating_sub(self.per_pictures);
+        let concepts = concepts / (s.key + s.token);
         let rows = self.rows_at.first().copied().unwrap_or(0);
-        if width != s.per_picture()
+        if self.per_pictures != pictures * s.per_picture()
+            || self.concepts_of_row.len() != rows
+            || self.concepts_of_row.iter().any(|row| row.start > row.end || row.end > concepts)
             || weights_layout.shape().elem_count() != s.parts().iter().sum::<usize>()
             || self.rows_at.iter().sum::<usize>() != count
             || rows != self.picture_of_row.len()
@@ -427,7 +518,7 @@ impl CustomOp3 for Decode {
         }
         let (out, saved) = self.forward(
             slice(words, words_layout)?,
-            slice(per_picture, per_picture_layout)?,
+            slice(memory, memory_layout)?,
             slice(weights, weights_layout)?,
         );
         if let Ok(mut slot) = self.saved.lock() {
@@ -439,7 +530,7 @@ impl CustomOp3 for Decode {
     fn bwd(
         &self,
         words: &Tensor,
-        per_picture: &Tensor,
+        memory: &Tensor,
         weights: &Tensor,
         _out: &Tensor,
         d_out: &Tensor,
@@ -449,13 +540,13 @@ impl CustomOp3 for Decode {
         };
         let d_out = d_out.contiguous()?;
         let gradients =
-            with_slices([words, per_picture, weights, &d_out], |[words, per_picture, weights, d_out]| {
-                self.backward(&saved, words, per_picture, weights, d_out)
+            with_slices([words, memory, weights, &d_out], |[words, memory, weights, d_out]| {
+                self.backward(&saved, words, memory, weights, d_out)
             })?;
         let like = |data, tensor: &Tensor| Tensor::from_vec(data, tensor.shape(), tensor.device()).map(Some);
         Ok((
             like(gradients.words, words)?,
-            like(gradients.per_picture, per_picture)?,
+            like(gradients.memory, memory)?,
             like(gradients.weights, weights)?,
         ))
     }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Pictures, Weights, Window, cross_entropy, decode, depthwise};
+use super::{Concepts, Pictures, Pointing, Weights, Window, cross_entropy, decode, depthwise, point};
 
 fn variables(shapes: &[&[usize]]) -> Vec<Var> {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -72,7 +72,49 @@ fn the_decoder_and_its_gradient_are_right() {
             state: &x[9],
             state_bias: &x[10],
         };
-        mixed(&decode(&x[0], pictures, weights, &[3, 2, 1], &[1, 0, 1])?)
+        mixed(&decode(&x[0], pictures, None, weights, &[3, 2, 1], &[1, 0, 1])?)
+    });
+}
+
+#[test]
+fn the_decoder_looks_at_the_concepts_of_each_row() {
+    // As above, with three concepts: two of the first row, none of the second, and one that both others share.
+    let shapes: [&[usize]; 13] = [
+        &[6, 2],
+        &[2, 5, 4],
+        &[2, 5, 3],
+        &[2, 3],
+        &[3, 4],
+        &[4],
+        &[4],
+        &[5, 9],
+        &[9],
+        &[3, 9],
+        &[9],
+        &[3, 4],
+        &[3, 3],
+    ];
+    check(&shapes, |x| {
+        let pictures = Pictures { keys: &x[1], tokens: &x[2], state: &x[3] };
+        let weights = Weights {
+            query: &x[4],
+            query_bias: &x[5],
+            energy: &x[6],
+            input: &x[7],
+            input_bias: &x[8],
+            state: &x[9],
+            state_bias: &x[10],
+        };
+        let concepts = Concepts { keys: &x[11], tokens: &x[12], of_row: &[1..3, 0..0, 0..2] };
+        mixed(&decode(&x[0], pictures, Some(concepts), weights, &[3, 2, 1], &[1, 0, 1])?)
+    });
+}
+
+#[test]
+fn pointing_and_its_gradient_are_right() {
+    let at = |row, word, confidence| Pointing { row, word, confidence };
+    check(&[&[3, 5], &[3, 2]], |x| {
+        mixed(&point(&x[0], &x[1], &[at(0, 4, 0.9), at(0, 1, 0.2), at(2, 0, 0.5)])?)
     });
 }
 

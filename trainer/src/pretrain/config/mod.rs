@@ -1,5 +1,6 @@
 //! The configuration file of `pretrain`.
 
+mod concepts;
 mod rules;
 
 use std::path::{Path, PathBuf};
@@ -7,6 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use candle_core::Device;
 use serde::{Deserialize, Serialize};
+
+pub use concepts::ConceptsConfig;
 
 use crate::encoder::checkpoint::{self, Weights};
 
@@ -38,6 +41,12 @@ pub struct Config {
     /// Widths of the captioner.
     #[serde(default)]
     pub model: Model,
+    /// Files of captions without pictures, plain or compressed by gzip; each step sees as many from each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub texts: Vec<PathBuf>,
+    /// Words as evidence, where the captioner is to know concepts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub concepts: Option<ConceptsConfig>,
     /// Which words it knows.
     #[serde(default)]
     pub vocabulary: VocabularyConfig,
@@ -153,13 +162,15 @@ impl Default for Model {
 pub struct VocabularyConfig {
     /// Words seen less often in the training captions are unknown.
     pub min_count: usize,
+    /// Unless they are seen so often in the texts.
+    pub min_count_of_texts: usize,
     /// Words of a caption beyond this many are cut.
     pub max_words: usize,
 }
 
 impl Default for VocabularyConfig {
     fn default() -> Self {
-        Self { min_count: 4, max_words: 20 }
+        Self { min_count: 4, min_count_of_texts: 25, max_words: 20 }
     }
 }
 
@@ -176,6 +187,8 @@ pub struct Schedule {
     pub pictures: usize,
     /// Captions of each picture in a batch, drawn anew every time.
     pub captions: usize,
+    /// Captions without pictures in a batch, where there are texts.
+    pub texts: usize,
     /// The highest learning rate of the cycle (Smith and Topin 2019).
     pub peak_learning_rate: f64,
     /// The part of all steps in which the rate climbs; the rest falls along a cosine.
@@ -195,6 +208,7 @@ impl Default for Schedule {
             patience: None,
             pictures: 32,
             captions: 5,
+            texts: 160,
             peak_learning_rate: 2e-3,
             warm_up: 0.1,
             weight_decay: 0.05,
