@@ -79,7 +79,7 @@ fn candle_and_the_exported_graphs_agree_to_1e_4_at_every_step() {
         decoder.set(3, encoder.output(1).unwrap()).unwrap();
         let caption = vocabulary.encode(&drawing::captions(kind)[1], 12);
         for word in [&[1], caption.as_slice()].concat() {
-            let step = trained.step(&[word], &state, &encoded, &[0]).unwrap();
+            let step = trained.step(&[word], &state, &encoded, None, &[0]).unwrap();
             let logits = flat(&trained.head(&step.z, &mut None).unwrap());
             decoder.set_i64(0, &[i64::from(word)]).unwrap();
             decoder.set(1, &flat(&state)).unwrap();

@@ -375,7 +375,7 @@ fn rows_of_things_and_classes_move_with_their_pictures() {
     let detector = Some(DetectorFile { path, shape: tiny::detector_shape() });
     let options = PrepareOptions { detector, ..options(folder.path(), "data") };
     std::fs::write(&options.trunk, tiny::trunk_with_classes()).unwrap();
-    let mut told = |corpus: &corpus::Corpus| {
+    let told = |corpus: &corpus::Corpus| {
         features::prepare(corpus, &options, &AtomicBool::new(false)).unwrap();
         let opened = Features::open(&small.data).unwrap();
         let last = corpus.pictures.len() - 1;
