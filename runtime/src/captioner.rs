@@ -4,14 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use metalens_models::{Bundle, BundleError, Manifest, Shapes};
+use metalens_models::{Bundle, BundleError, Manifest, Shapes, file};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::adaptation::Learned;
 use crate::engine::EngineError;
 use crate::evidence::{Concept, EvidenceError};
 use crate::language::{Applied, MAX_BEAM, Scene, Speaker};
-use crate::vision::{self, Encoder, Picture};
+use crate::vision::{self, Detector, Encoder, Picture};
 
 /// Why a captioner could not be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -93,6 +93,7 @@ impl Caption {
 pub struct Captioner {
     manifest: Manifest,
     pub(crate) encoder: Encoder,
+    pub(crate) detector: Option<Detector>,
     pub(crate) speaker: Speaker,
     /// Of the picture that was looked at last.
     concepts: Vec<Concept>,
@@ -119,14 +120,14 @@ impl Captioner {
             return Err(CaptionerError::Beam(width));
         }
         // The encoder takes as long to load as all the rest.
-        let (encoder, speaker) = std::thread::scope(|scope| {
+        let (encoder, speaker, detector) = std::thread::scope(|scope| {
             let encoder = scope.spawn(|| vision::load_encoder(bundle));
-            let speaker = Speaker::load(bundle, width);
-            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), speaker)
+            let rest = (Speaker::load(bundle, width), detector(bundle));
+            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rest.0, rest.1)
         });
-        let speaker = speaker?;
+        let (speaker, detector) = (speaker?, detector?);
         let encoder = Encoder::new(&encoder?, &manifest)?;
-        Ok(Self { encoder, speaker, concepts: Vec::new(), learned: None, manifest })
+        Ok(Self { encoder, detector, speaker, concepts: Vec::new(), learned: None, manifest })
     }
 
     /// What the bundle says of itself.
@@ -158,7 +159,10 @@ impl Captioner {
     pub fn look(&mut self, picture: &Picture) -> Result<(), CaptionerError> {
         self.encoder.preprocess(picture)?;
         self.encoder.encode()?;
-        let things: Option<&[f32]> = None;
+        if let Some(detector) = &mut self.detector {
+            detector.look(picture)?;
+        }
+        let things = self.detector.as_ref().map(Detector::scores);
         self.concepts = self.speaker.concepts(&self.encoder, things)?;
         Ok(())
     }
@@ -212,6 +216,12 @@ impl Captioner {
         let word = self.speaker.vocabulary().word(concept.word).unwrap_or_default().to_owned();
         Evident { word, evidence: concept.confidence }
     }
+}
+
+/// The detector of a bundle that carries one.
+fn detector(bundle: &Bundle) -> Result<Option<Detector>, CaptionerError> {
+    let Some(shape) = &bundle.manifest().detector else { return Ok(None) };
+    Ok(Some(Detector::open(&bundle.read(file::DETECTOR)?, file::DETECTOR, shape)?))
 }
 
 /// Milliseconds since `began`.

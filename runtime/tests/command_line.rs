@@ -72,7 +72,16 @@ fn json_has_the_keys_that_scripts_read() {
     let output = run(&["caption", "--json", "--beam", "2", &picture("camera.jpg")]);
     let line: serde_json::Value = serde_json::from_str(&stdout(&output)).unwrap();
     let keys: Vec<&String> = line.as_object().unwrap().keys().collect();
-    let expected = ["caption", "decoder_ms", "encoder_ms", "familiarity", "file", "log_probability", "words"];
+    let expected = [
+        "caption",
+        "concepts",
+        "decoder_ms",
+        "encoder_ms",
+        "familiarity",
+        "file",
+        "log_probability",
+        "words",
+    ];
     assert_eq!(keys, expected);
     assert!(line["familiarity"].is_null());
     let words: Vec<&str> =

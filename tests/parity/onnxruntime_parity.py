@@ -36,7 +36,9 @@ barred = [special["padding"], special["start"], special["unknown"]]
 barred += range(special["slots"]["first"], shapes["vocabulary"])
 # What is never said stands near -10,000, where neighbouring numbers of 32 bits are 9.8e-4 apart.
 said = np.setdiff1d(np.arange(shapes["vocabulary"]), barred)
-worst = dict.fromkeys(["tokens", "keys", "state", "logits", "barred"], 0.0)
+count = shapes.get("concepts", 0)
+made = ["tokens", "keys", "state"] + ["phi"] * (count > 0)
+worst = dict.fromkeys(made + ["logits", "barred"] + ["pointer"] * (count > 0), 0.0)
 same = 0
 
 
@@ -49,14 +51,21 @@ index = json.load(open(f"{dump}/index.json"))
 for number, picture in enumerate(index):
     size = manifest["preprocessing"]
     image = load(number, "image", 1, 3, size["height"], size["width"])
-    outputs = encoder.run(["tokens", "keys", "state"], {"image": image})
-    for name, value in zip(["tokens", "keys", "state"], outputs):
+    outputs = encoder.run(made, {"image": image})
+    for name, value in zip(made, outputs):
         note(name, value - load(number, name, *value.shape))
-    tokens, keys, first_state = outputs
+    tokens, keys, first_state = outputs[:3]
+    concepts, pointers = {}, []
+    if count:
+        concepts = {
+            "concepts": load(number, "concepts", 1, count).astype(np.int64),
+            "confidence": load(number, "confidence", 1, count),
+        }
 
     def step(word, state):
-        feed = {"word": np.array([word]), "state": state, "tokens": tokens, "keys": keys}
-        state, z = decoder.run(["next_state", "z"], feed)
+        feed = {"word": np.array([word]), "state": state, "tokens": tokens, "keys": keys, **concepts}
+        state, z, *pointer = decoder.run(["next_state", "z"] + ["pointer"] * (count > 0), feed)
+        pointers.extend(pointer)
         return state, head.run(["logits"], {"z": z})[0]
 
     # Logits along the runtime's caption.
@@ -66,6 +75,8 @@ for number, picture in enumerate(index):
         state, logits = step(word, state)
         note("logits", logits[0, said] - row[said])
         note("barred", logits[0, barred] - row[barred])
+    if count:
+        note("pointer", np.concatenate(pointers) - load(number, "pointer", -1, 2))
 
     # onnxruntime's own greedy caption.
     word, state, words = special["start"], first_state, []

@@ -3,11 +3,12 @@
 use metalens::engine::{Graph, Input, Output, Session};
 use metalens_models::{Bundle, file};
 
-/// The three graphs; inputs and outputs are in the order of the bundle's documentation.
+/// The three graphs; inputs and outputs are in the order of the bundle's documentation. Those in parentheses are there in a bundle
+/// with concepts.
 pub struct Graphs {
-    /// `image` -> `tokens`, `keys`, `state`.
+    /// `image` -> `tokens`, `keys`, `state` (, `phi`).
     pub encoder: Session,
-    /// `word`, `state`, `tokens`, `keys` -> `next_state`, `z`, `attention`.
+    /// `word`, `state`, `tokens`, `keys` (, `concepts`, `confidence`) -> `next_state`, `z`, `attention` (, `pointer`).
     pub decoder: Session,
     /// `z` -> `logits`.
     pub head: Session,
@@ -24,30 +25,32 @@ impl Graphs {
         let load = |name: &str, inputs: &[Input], outputs: &[Output]| -> anyhow::Result<Session> {
             Ok(Graph::load(&bundle.read(name)?, name, inputs, outputs)?.session()?)
         };
+        let with_concepts = if s.concepts > 0 { 2 } else { 0 };
+        let concepts = [1, s.concepts];
+        let made = [
+            Output("tokens", &[1, s.positions(), s.token]),
+            Output("keys", &[1, s.positions(), s.key]),
+            Output("state", &[1, s.state]),
+            Output("phi", &[1, s.phi]),
+        ];
+        let read = [
+            Input::I64("word", &[1]),
+            Input::F32("state", &[1, s.state]),
+            Input::F32("tokens", &[1, s.positions(), s.token]),
+            Input::F32("keys", &[1, s.positions(), s.key]),
+            Input::I64("concepts", &concepts),
+            Input::F32("confidence", &concepts),
+        ];
+        let said = [
+            Output("next_state", &[1, s.state]),
+            Output("z", &[1, s.feature]),
+            Output("attention", &[1, s.positions() + s.concepts]),
+            Output("pointer", &[1, 2]),
+        ];
+        let image = [Input::F32("image", &[1, 3, p.height, p.width])];
         Ok(Self {
-            encoder: load(
-                file::ENCODER,
-                &[Input::F32("image", &[1, 3, p.height, p.width])],
-                &[
-                    Output("tokens", &[1, s.positions(), s.token]),
-                    Output("keys", &[1, s.positions(), s.key]),
-                    Output("state", &[1, s.state]),
-                ],
-            )?,
-            decoder: load(
-                file::DECODER,
-                &[
-                    Input::I64("word", &[1]),
-                    Input::F32("state", &[1, s.state]),
-                    Input::F32("tokens", &[1, s.positions(), s.token]),
-                    Input::F32("keys", &[1, s.positions(), s.key]),
-                ],
-                &[
-                    Output("next_state", &[1, s.state]),
-                    Output("z", &[1, s.feature]),
-                    Output("attention", &[1, s.positions()]),
-                ],
-            )?,
+            encoder: load(file::ENCODER, &image, &made[..3 + with_concepts / 2])?,
+            decoder: load(file::DECODER, &read[..4 + with_concepts], &said[..3 + with_concepts / 2])?,
             head: load(
                 file::HEAD,
                 &[Input::F32("z", &[1, s.feature])],

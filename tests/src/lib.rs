@@ -5,6 +5,7 @@
 
 pub mod browser;
 pub mod bundles;
+pub mod concepts;
 pub mod daemon;
 pub mod drawing;
 pub mod graphs;

@@ -73,9 +73,10 @@ impl Texts {
     /// normalised to its words. Returns how many lines that were.
     pub fn leave_out(&mut self, held_out: &HashSet<String>) -> usize {
         let before = self.captions.len();
-        let kept = self.captions.chunks(CAPTIONS_OF_A_PICTURE).filter(|of_picture| {
-            !of_picture.iter().any(|caption| held_out.contains(&normalised(caption)))
-        });
+        let kept = self
+            .captions
+            .chunks(CAPTIONS_OF_A_PICTURE)
+            .filter(|of_picture| !of_picture.iter().any(|caption| held_out.contains(&normalised(caption))));
         self.captions = kept.flatten().cloned().collect();
         before - self.captions.len()
     }

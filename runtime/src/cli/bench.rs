@@ -47,6 +47,8 @@ struct Quantiles {
 struct Report {
     preprocess_ms: Quantiles,
     encoder_ms: Quantiles,
+    /// Of a bundle that carries a detector.
+    detector_ms: Option<Quantiles>,
     decoder_step_ms: Quantiles,
     head_ms: Quantiles,
     caption_ms: Quantiles,
@@ -66,17 +68,19 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let threads = usize::from(arguments.threads);
     let report = crate::engine::with_threads(threads, || -> anyhow::Result<Report> {
         let picture = vision::decode(&bundle.read(&bundle.manifest().golden.picture)?)?;
-        let mut times: [Vec<f64>; 5] = Default::default();
+        let mut times: [Vec<f64>; 6] = Default::default();
         for round in 0..WARM_UP + arguments.rounds.get() {
             let measured = round_of(&mut captioner, &picture)?;
             if round >= WARM_UP {
                 times.iter_mut().zip(measured).for_each(|(all, one)| all.push(one));
             }
         }
-        let [preprocess_ms, encoder_ms, decoder_step_ms, head_ms, caption_ms] = times.map(quantiles);
+        let [preprocess_ms, encoder_ms, detector_ms, decoder_step_ms, head_ms, caption_ms] =
+            times.map(quantiles);
         Ok(Report {
             preprocess_ms,
             encoder_ms,
+            detector_ms: bundle.manifest().detector.is_some().then_some(detector_ms),
             decoder_step_ms,
             head_ms,
             caption_ms,
@@ -94,13 +98,18 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
 }
 
 /// Milliseconds of the parts, in the order of the report.
-fn round_of(captioner: &mut Captioner, picture: &vision::Picture) -> anyhow::Result<[f64; 5]> {
+fn round_of(captioner: &mut Captioner, picture: &vision::Picture) -> anyhow::Result<[f64; 6]> {
     let began = Instant::now();
     captioner.encoder.preprocess(picture)?;
     let preprocess = milliseconds(began);
     let began = Instant::now();
     captioner.encoder.encode()?;
     let encoder = milliseconds(began);
+    let began = Instant::now();
+    if let Some(detector) = &mut captioner.detector {
+        detector.look(picture)?;
+    }
+    let detector = milliseconds(began);
     let scene = Scene { seen: captioner.encoder.tokens()?, concepts: &[] };
     captioner.speaker.decoder.look_at(scene)?;
     let began = Instant::now();
@@ -111,7 +120,7 @@ fn round_of(captioner: &mut Captioner, picture: &vision::Picture) -> anyhow::Res
     let head = milliseconds(began);
     let began = Instant::now();
     captioner.caption(picture)?;
-    Ok([preprocess, encoder, decoder, head, milliseconds(began)])
+    Ok([preprocess, encoder, detector, decoder, head, milliseconds(began)])
 }
 
 fn quantiles(mut times: Vec<f64>) -> Quantiles {
@@ -162,14 +171,14 @@ fn peak_rss_kib() -> Option<u64> {
 
 fn table(report: &Report) -> String {
     let mut text = format!("{:22}{:>10}{:>10}\n", "milliseconds", "median", "p95");
-    let rows = [
-        ("preprocess", report.preprocess_ms),
-        ("encoder", report.encoder_ms),
+    let detector = report.detector_ms.map(|times| ("detector", times));
+    let rows = [("preprocess", report.preprocess_ms), ("encoder", report.encoder_ms)];
+    let rows = rows.into_iter().chain(detector).chain([
         ("decoder step", report.decoder_step_ms),
         ("head", report.head_ms),
         ("whole caption", report.caption_ms),
         ("start to 1st caption", report.start_ms),
-    ];
+    ]);
     for (name, Quantiles { median, p95 }) in rows {
         text += &format!("{name:22}{median:>10.2}{p95:>10.2}\n");
     }

@@ -1,13 +1,15 @@
 //! Writes what the runtime computes for some pictures, for `tests/parity/onnxruntime_parity.py` to compare with.
 //!
 //! For picture number n: `n.image.f32`, `n.tokens.f32`, `n.keys.f32`, `n.state.f32`, and `n.logits.f32` along the greedy
-//! caption, a row a step, all little-endian; `index.json` holds every picture's name and words.
+//! caption, a row a step; of a bundle with concepts also `n.phi.f32`, `n.concepts.f32`, `n.confidence.f32`, and `n.pointer.f32`
+//! like the logits. All are little-endian; `index.json` holds every picture's name and words.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Parser;
 use metalens::engine::Session;
+use metalens::evidence::Evidence;
 use metalens::vision::{self, Preprocessor};
 use metalens_models::{Bundle, TokenId, Vocabulary};
 use metalens_tests::graphs::Graphs;
@@ -32,6 +34,8 @@ fn main() -> anyhow::Result<()> {
     let bundle = Bundle::open(&arguments.bundle)?;
     let vocabulary = bundle.vocabulary()?;
     let mut graphs = Graphs::open(&bundle)?;
+    let evidence = Evidence::load(&bundle)?;
+    let size = bundle.manifest().shapes.concepts;
     let mut preprocessor = Preprocessor::new(bundle.manifest().preprocessing.clone());
     std::fs::create_dir_all(&arguments.out)?;
     let corpus = corpus::read(&arguments.data, arguments.format)?;
@@ -41,38 +45,63 @@ fn main() -> anyhow::Result<()> {
         let pixels = preprocessor.run(&vision::decode(&bytes)?).to_vec();
         graphs.encoder.set(0, &pixels)?;
         graphs.encoder.run()?;
-        let (words, logits) = greedy(&mut graphs, &vocabulary, bundle.manifest().decoding.max_words)?;
+        let mut concepts = (vec![0; size], vec![0.0; size]);
+        if let Some(evidence) = &evidence {
+            // Without classes and things: what is compared are the graphs.
+            let found = evidence.concepts(Some(graphs.encoder.output(3)?), None, None);
+            for (place, concept) in found.iter().enumerate() {
+                concepts.0[place] = i64::from(concept.word.0);
+                concepts.1[place] = concept.confidence;
+            }
+            graphs.decoder.set_i64(4, &concepts.0)?;
+            graphs.decoder.set(5, &concepts.1)?;
+        }
+        let Greedy { words, logits, pointers } =
+            greedy(&mut graphs, &vocabulary, bundle.manifest().decoding.max_words)?;
         let save = |what: &str, data: &[f32]| write(&arguments.out, number, what, data);
         save("image", &pixels)?;
         for (place, what) in ["tokens", "keys", "state"].into_iter().enumerate() {
             save(what, graphs.encoder.output(place)?)?;
         }
         save("logits", &logits)?;
+        if evidence.is_some() {
+            let words: Vec<f32> = concepts.0.iter().map(|&word| word as f32).collect();
+            save("phi", graphs.encoder.output(3)?)?;
+            save("concepts", &words)?;
+            save("confidence", &concepts.1)?;
+            save("pointer", &pointers)?;
+        }
         index.push(serde_json::json!({ "name": picture.name, "words": words }));
     }
     std::fs::write(arguments.out.join("index.json"), serde_json::to_vec(&index)?)?;
     Ok(())
 }
 
+/// A caption, and what was made on the way to it.
+struct Greedy {
+    words: Vec<u32>,
+    /// Of every step.
+    logits: Vec<f32>,
+    /// Of every step, where there are concepts.
+    pointers: Vec<f32>,
+}
+
 /// The most probable word again and again, with the logits of every step.
-fn greedy(
-    graphs: &mut Graphs,
-    vocabulary: &Vocabulary,
-    max_words: usize,
-) -> anyhow::Result<(Vec<u32>, Vec<f32>)> {
+fn greedy(graphs: &mut Graphs, vocabulary: &Vocabulary, max_words: usize) -> anyhow::Result<Greedy> {
     let Graphs { encoder, decoder, head } = graphs;
     let copy = |session: &Session, place: usize| session.output(place).map(<[f32]>::to_vec);
     decoder.set(2, encoder.output(0)?)?;
     decoder.set(3, encoder.output(1)?)?;
     let mut state = copy(encoder, 2)?;
     let special = vocabulary.special();
-    let (mut words, mut all) = (Vec::new(), Vec::new());
+    let (mut words, mut all, mut pointers) = (Vec::new(), Vec::new(), Vec::new());
     let mut word = special.start;
     while words.len() < max_words {
         decoder.set_i64(0, &[i64::from(word.0)])?;
         decoder.set(1, &state)?;
         decoder.run()?;
         state = copy(decoder, 0)?;
+        pointers.extend_from_slice(decoder.output(3).unwrap_or_default());
         head.set(0, decoder.output(1)?)?;
         head.run()?;
         let logits = head.output(0)?;
@@ -88,7 +117,7 @@ fn greedy(
         }
         words.push(word.0);
     }
-    Ok((words, all))
+    Ok(Greedy { words, logits: all, pointers })
 }
 
 fn write(folder: &Path, number: usize, what: &str, data: &[f32]) -> anyhow::Result<()> {

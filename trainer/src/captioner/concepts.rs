@@ -43,7 +43,13 @@ impl ConceptRows {
         let mut place = 0;
         for &rows in &captions.rows_at {
             for of_row in &self.of_row[..rows] {
-                self.point_at(captions.inputs[place], place, of_row, &mut said[of_row.clone()], &mut pointings);
+                self.point_at(
+                    captions.inputs[place],
+                    place,
+                    of_row,
+                    &mut said[of_row.clone()],
+                    &mut pointings,
+                );
                 place += 1;
             }
         }

@@ -231,8 +231,7 @@ impl<'a> Captioner<'a> {
         let mut barred = None;
         if let Some(EncodedConcepts { tokens: of_concepts, keys: keys_of_concepts, rows }) = concepts {
             let of_row = &rows.of(picture_of_row);
-            let padded =
-                ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
+            let padded = ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
             let free = Tensor::zeros((words.len(), keys.dim(1)?), keys.dtype(), keys.device())?;
             keys = Tensor::cat(&[&keys, &padded.0], 1)?;
             tokens = Tensor::cat(&[&tokens, &padded.1], 1)?;

@@ -10,6 +10,7 @@ use metalens::store::StateReader;
 use metalens::{Captioner, Options, vision};
 use metalens_models::Bundle;
 use metalens_trainer::sheet::{Explanation, explanation_sheet};
+use ndarray::Array2;
 use serde_json::json;
 
 /// Shows where each word of a caption looked, and which samples of a calibration its new words lean on.
@@ -63,20 +64,34 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     let names: Vec<&str> = samples.iter().map(|sample| sample.name.as_str()).collect();
     if arguments.json {
-        let attention: Vec<Vec<f32>> = caption.attention.rows().into_iter().map(|row| row.to_vec()).collect();
+        let rows = |weights: &Array2<f32>| -> Vec<Vec<f32>> {
+            weights.rows().into_iter().map(|row| row.to_vec()).collect()
+        };
         return say(json!({
             "file": named(),
             "caption": caption.text(),
             "words": caption.words,
             "grid": grid,
-            "attention": attention,
+            "attention": rows(&caption.attention),
+            "concepts": caption.concepts,
+            "concept_attention": rows(&caption.concept_attention),
             "samples": names,
             "leaning": leaning,
         }));
     }
     say(caption.text())?;
-    for (word, attention) in caption.words.iter().zip(caption.attention.rows()) {
+    for (place, (word, attention)) in caption.words.iter().zip(caption.attention.rows()).enumerate() {
         say(format_args!("\n{} ({:.2})", word.word, word.probability))?;
+        for (concept, share) in caption.concepts.iter().zip(caption.concept_attention.row(place)) {
+            if *share >= WORTH_TELLING {
+                say(format_args!(
+                    "    {:>3.0} %  {} ({:.2})",
+                    100.0 * share,
+                    concept.word,
+                    concept.evidence
+                ))?;
+            }
+        }
         let most = attention.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
         for row in attention.to_vec().chunks(grid[1]) {
             let shades: String = row.iter().map(|&weight| shade(weight / most)).collect();
@@ -91,6 +106,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The smallest share of a word's attention at which a concept is told.
+const WORTH_TELLING: f32 = 0.05;
 
 /// Two characters, since they are about twice as high as wide.
 fn shade(weight: f32) -> &'static str {

@@ -108,17 +108,15 @@ mod tests {
         let shares: Vec<f32> = phi.iter().flat_map(|&x| [share(x), 0.3]).collect();
         let phi = Tensor::from_vec(phi, (600, 1), &Device::Cpu).unwrap();
         let shares = Tensor::from_vec(shares, (600, 2), &Device::Cpu).unwrap();
-        let fitting = Fitting {
-            epochs: 120,
-            pictures: 50,
-            peak_learning_rate: 0.05,
-            weight_decay: 0.0,
-            dropout: 0.0,
-        };
+        let fitting =
+            Fitting { epochs: 120, pictures: 50, peak_learning_rate: 0.05, weight_decay: 0.0, dropout: 0.0 };
         let fitted = fit(&phi, &shares, &fitting, 1).unwrap();
         let weight: Vec<f32> = fitted.weight.flatten_all().unwrap().to_vec1().unwrap();
         let bias: Vec<f32> = fitted.bias.to_vec1().unwrap();
         assert!((weight[0] - 2.0).abs() < 0.05 && (bias[0] + 1.0).abs() < 0.05, "{weight:?} {bias:?}");
-        assert!(weight[1].abs() < 0.05 && (bias[1] - (0.3_f32 / 0.7).ln()).abs() < 0.05, "{weight:?} {bias:?}");
+        assert!(
+            weight[1].abs() < 0.05 && (bias[1] - (0.3_f32 / 0.7).ln()).abs() < 0.05,
+            "{weight:?} {bias:?}"
+        );
     }
 }

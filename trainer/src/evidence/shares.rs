@@ -28,10 +28,7 @@ pub fn content_words<'a>(
 ///
 /// # Errors
 /// When there is no picture or word.
-pub fn shares<'a>(
-    pictures: impl ExactSizeIterator<Item = &'a [Vec<u32>]>,
-    words: &[u32],
-) -> Result<Tensor> {
+pub fn shares<'a>(pictures: impl ExactSizeIterator<Item = &'a [Vec<u32>]>, words: &[u32]) -> Result<Tensor> {
     let column: HashMap<u32, usize> = words.iter().copied().zip(0..).collect();
     let shape = (pictures.len(), words.len());
     let mut shares = vec![0.0_f32; shape.0 * shape.1];

@@ -33,7 +33,10 @@ fn lines(text: &'static str) -> impl Iterator<Item = (usize, &'static str)> {
         let mut fields = line.split('\t');
         let number = fields.next().map(usize::from_str);
         let words = fields.nth(1);
-        number.and_then(Result::ok).zip(words).expect("the lines are the program's own, and a test reads them")
+        number
+            .and_then(Result::ok)
+            .zip(words)
+            .expect("the lines are the program's own, and a test reads them")
     })
 }
 

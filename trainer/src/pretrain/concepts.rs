@@ -102,18 +102,9 @@ impl Concepts {
     }
 
     /// The concepts of a picture, of which some that the caption says are sure.
-    pub fn raised(
-        &self,
-        picture: usize,
-        view: usize,
-        caption: &[u32],
-        rng: &mut ChaCha8Rng,
-    ) -> Vec<Concept> {
-        let mut concepts: BTreeMap<TokenId, f32> = self
-            .of_picture(picture, view)
-            .iter()
-            .map(|concept| (concept.word, concept.confidence))
-            .collect();
+    pub fn raised(&self, picture: usize, view: usize, caption: &[u32], rng: &mut ChaCha8Rng) -> Vec<Concept> {
+        let mut concepts: BTreeMap<TokenId, f32> =
+            self.of_picture(picture, view).iter().map(|concept| (concept.word, concept.confidence)).collect();
         for word in self.said(caption) {
             if rng.random_bool(self.config.raised) {
                 // Beta(5, 2)

@@ -93,8 +93,11 @@ impl Dataset {
         validation.sort_unstable();
         train.sort_unstable();
 
-        let held_out: HashSet<String> =
-            validation.iter().flat_map(|&i| &pictures[i].captions).map(|caption| normalised(caption)).collect();
+        let held_out: HashSet<String> = validation
+            .iter()
+            .flat_map(|&i| &pictures[i].captions)
+            .map(|caption| normalised(caption))
+            .collect();
         let mut texts = config.texts.iter().map(|path| Texts::read(path)).collect::<Result<Vec<_>, _>>()?;
         for file in &mut texts {
             let left_out = file.leave_out(&held_out);
@@ -178,7 +181,9 @@ impl Dataset {
                     training: self
                         .training
                         .iter()
-                        .map(|sample| (0..index.views).map(|view| sample.picture * index.views + view).collect())
+                        .map(|sample| {
+                            (0..index.views).map(|view| sample.picture * index.views + view).collect()
+                        })
                         .collect(),
                 };
                 Evidence::learn(examples, asked.phi, asked.folds, &asked.fitting, config.seed, stop)?
@@ -186,10 +191,7 @@ impl Dataset {
         };
         let mut counts = vec![0; self.vocabulary.len()];
         let captions = self.training.iter().flat_map(|sample| &sample.captions);
-        captions
-            .chain(self.texts.iter().flatten())
-            .flatten()
-            .for_each(|&word| counts[word as usize] += 1);
+        captions.chain(self.texts.iter().flatten()).flatten().for_each(|&word| counts[word as usize] += 1);
         let concepts = Concepts::new(&self.features, &self.vocabulary, evidence, asked, &counts)?;
         let (rows, classes, things) =
             (concepts.sources.captions.len(), concepts.sources.classes.len(), concepts.sources.things.len());
@@ -359,11 +361,7 @@ impl Dataset {
 }
 
 /// A file's captions as token ids.
-fn encoded(
-    file: &Texts,
-    vocabulary: &TrainingVocabulary,
-    max_words: usize,
-) -> anyhow::Result<Vec<Vec<u32>>> {
+fn encoded(file: &Texts, vocabulary: &TrainingVocabulary, max_words: usize) -> anyhow::Result<Vec<Vec<u32>>> {
     let captions = file.captions.iter().map(|caption| vocabulary.encode(caption, max_words));
     let captions: Vec<Vec<u32>> =
         captions.filter(|caption| caption.iter().any(|&word| word != UNKNOWN)).collect();

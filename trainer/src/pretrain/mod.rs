@@ -30,7 +30,9 @@ use rayon::ThreadPool;
 pub use checkpoint::{EpochRow, RunFolder};
 pub use validate::Validated;
 
-use crate::captioner::{Batch, Captioner, ConceptRows, Dropout, NO_PICTURE, PackedCaptions, Parameters, Sizes, ops};
+use crate::captioner::{
+    Batch, Captioner, ConceptRows, Dropout, NO_PICTURE, PackedCaptions, Parameters, Sizes, ops,
+};
 use crate::encoder::{FEATURE_SIZE, learned};
 use crate::features::Features;
 use crate::optimiser::{self, AdamW, Rates};
@@ -399,8 +401,7 @@ impl<'a> Trainer<'a> {
         let weights = self_critical::word_weights(&packed, &advantages);
         let picture_of_row: Vec<u32> = (0..drawn.len()).map(|row| (row / per_picture) as u32).collect();
         let mut batch = Batch::new(features, &picture_of_row, packed);
-        batch.concepts =
-            concepts.map(|rows| ConceptRows { of_row: rows.of(&batch.picture_of_row), ..rows });
+        batch.concepts = concepts.map(|rows| ConceptRows { of_row: rows.of(&batch.picture_of_row), ..rows });
         Ok((batch, weights))
     }
 

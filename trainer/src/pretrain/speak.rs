@@ -26,8 +26,12 @@ pub(super) fn speak(
     let mut pictures: Vec<u32> = speaking.iter().map(|&row| picture_of(row)).collect();
     let mut words = vec![START; rows];
     // Which concepts of its picture each row has said.
-    let mut said: Vec<Vec<bool>> =
-        pictures.iter().map(|&picture| vec![false; concepts.as_ref().map_or(0, |all| all.rows.of_row[picture as usize].len())]).collect();
+    let mut said: Vec<Vec<bool>> = pictures
+        .iter()
+        .map(|&picture| {
+            vec![false; concepts.as_ref().map_or(0, |all| all.rows.of_row[picture as usize].len())]
+        })
+        .collect();
     let mut state =
         encoded.state.index_select(&Tensor::from_slice(&pictures, rows, features.device())?, 0)?;
     for length in 0..max_words {

@@ -67,12 +67,12 @@ pub use clusters::clusters;
 pub use error::TaskError;
 pub use family::family;
 pub use file::TaskFile;
+pub(crate) use function_words::is_function_word;
 pub use nouns::{Noun, nouns};
 pub use partition::{MetaSplit, Partition, Shares, UnknownMetaSplit, WrongShares};
 pub use pool::{Pool, TaskPicture};
 pub use sampler::{Sampler, TaskOptions};
 pub use table::table;
-pub(crate) use function_words::is_function_word;
 
 /// Query pictures of a new word that show its concept; as many do not.
 pub const QUERIES_A_CONCEPT: usize = 8;

@@ -34,8 +34,8 @@ impl Toy {
         logits.iter().map(|x| x - sum).collect()
     }
 
-    /// The best caption of all, by trying all.
-    fn best(&self, settings: BeamSettings) -> (Vec<TokenId>, f32) {
+    /// The best caption of all that are `allowed`, by trying all.
+    fn best(&self, settings: BeamSettings, allowed: impl Fn(&[TokenId]) -> bool) -> (Vec<TokenId>, f32) {
         let mut best = (Vec::new(), f32::NEG_INFINITY);
         let mut open = vec![(vec![START], 0.0)];
         while let Some((history, log_probability)) = open.pop() {
@@ -46,7 +46,7 @@ impl Toy {
                 let score = total / ((said + 1) as f32).powf(settings.length_normalisation);
                 let mut next = history.clone();
                 if word == END {
-                    if said > 0 && score > best.1 {
+                    if said > 0 && score > best.1 && allowed(&history[1..]) {
                         best = (history[1..].to_vec(), score);
                     }
                     continue;
@@ -54,7 +54,7 @@ impl Toy {
                 next.push(word);
                 if said + 1 < settings.max_words {
                     open.push((next, total));
-                } else if score > best.1 {
+                } else if score > best.1 && allowed(&next[1..]) {
                     best = (next[1..].to_vec(), score);
                 }
             }
@@ -97,7 +97,7 @@ fn a_beam_as_wide_as_the_language_finds_the_best_caption_of_all() {
         // 3 words that are no end, up to 3 of them: 9 hypotheses at the widest.
         let settings = settings(12);
         let found = search(&mut Toy::new(seed), settings);
-        let (words, score) = Toy::new(seed).best(settings);
+        let (words, score) = Toy::new(seed).best(settings, |_| true);
         assert_eq!(found.words.as_slice(), words, "seed {seed}");
         assert!((found.score - score).abs() < 1e-5, "seed {seed}");
     }
@@ -183,4 +183,57 @@ fn of_equal_words_the_first_is_said_and_a_caption_is_never_empty() {
     let mut beam = Beam::new(settings(3));
     let Ok(best) = beam.search(&mut flat, START);
     assert_eq!(best.words.as_slice(), [TokenId(1)]);
+}
+
+#[test]
+fn of_the_captions_that_say_what_is_required_the_best_is_found() {
+    let mut others = 0;
+    for seed in 0..100 {
+        let free = search(&mut Toy::new(seed), settings(12));
+        for required in
+            [&[TokenId(1)][..], &[TokenId(3)], &[TokenId(2), TokenId(1)], &[TokenId(1), TokenId(3)]]
+        {
+            let says_all = |words: &[TokenId]| required.iter().all(|word| words.contains(word));
+            let mut beam = Beam::new(settings(12));
+            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, required).cloned();
+            let (words, score) = Toy::new(seed).best(settings(12), says_all);
+            assert_eq!(found.words.as_slice(), words, "seed {seed}, {required:?}");
+            assert!((found.score - score).abs() < 1e-5, "seed {seed}, {required:?}");
+            assert!(beam.found().iter().all(|found| says_all(&found.words)), "seed {seed}, {required:?}");
+            others += usize::from(found.words != free.words);
+            // The next search requires nothing again.
+            let Ok(again) = beam.search(&mut Toy::new(seed), START);
+            assert_eq!(*again, free, "seed {seed}");
+        }
+    }
+    assert!(others > 100, "{others}");
+}
+
+#[test]
+fn where_no_caption_says_all_that_is_required_one_says_most_of_it() {
+    for seed in 0..50 {
+        let short = BeamSettings { max_words: 1, ..settings(3) };
+        let required = [TokenId(1), TokenId(3), TokenId(2)];
+        let mut beam = Beam::new(short);
+        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &required);
+        // Of three words the first two count.
+        let (words, _) = Toy::new(seed).best(short, |words| required[..2].contains(&words[0]));
+        assert_eq!(found.words.as_slice(), words, "seed {seed}");
+        // A word that the language lacks is nowhere, and costs nothing.
+        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &[TokenId(99)]).cloned();
+        assert_eq!(found, search(&mut Toy::new(seed), short), "seed {seed}");
+    }
+}
+
+#[test]
+fn narrow_banks_say_what_is_required_too() {
+    for seed in 0..50 {
+        for width in 1..4 {
+            let mut beam = Beam::new(settings(width));
+            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &[TokenId(1), TokenId(2)]);
+            assert!(found.words.contains(&TokenId(1)) && found.words.contains(&TokenId(2)), "{seed} {width}");
+            let words: f32 = found.word_log_probabilities.iter().sum();
+            assert!(words >= found.log_probability - 1e-5, "{seed} {width}");
+        }
+    }
 }

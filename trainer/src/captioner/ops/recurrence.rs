@@ -154,10 +154,8 @@ pub fn decode(
         rows_at: rows_at.to_vec(),
         picture_of_row: picture_of_row.to_vec(),
         per_pictures,
-        concepts_of_row: concepts.map_or_else(
-            || vec![0..0; picture_of_row.len()],
-            |concepts| concepts.of_row.to_vec(),
-        ),
+        concepts_of_row: concepts
+            .map_or_else(|| vec![0..0; picture_of_row.len()], |concepts| concepts.of_row.to_vec()),
         sizes,
         saved: Mutex::new(None),
     };
@@ -539,10 +537,9 @@ impl CustomOp3 for Decode {
             candle_core::bail!("decode: the gradient was asked for twice");
         };
         let d_out = d_out.contiguous()?;
-        let gradients =
-            with_slices([words, memory, weights, &d_out], |[words, memory, weights, d_out]| {
-                self.backward(&saved, words, memory, weights, d_out)
-            })?;
+        let gradients = with_slices([words, memory, weights, &d_out], |[words, memory, weights, d_out]| {
+            self.backward(&saved, words, memory, weights, d_out)
+        })?;
         let like = |data, tensor: &Tensor| Tensor::from_vec(data, tensor.shape(), tensor.device()).map(Some);
         Ok((
             like(gradients.words, words)?,

@@ -12,6 +12,9 @@ const WORD_MS = 110;
 const READ_MS = 900;
 /** People who listen to the page are told of a caption at most so often. */
 const ALOUD_MS = 5000;
+/** Thousandths of a word's attention from which on a concept is told, and how many are. */
+const WORTH_TELLING = 50;
+const MOST_CONCEPTS = 3;
 const HINT = "Point at a word, or tap it, to see where it looked.";
 
 const line = by("caption");
@@ -104,8 +107,20 @@ function look(place) {
   [...line.children].forEach((word, other) => word.setAttribute("aria-pressed", String(other === place)));
   heat.show(shown.attention[place], shown.still);
   const { word, probability } = shown.words[place];
-  hint.replaceChildren(make("strong", {}, word), ` — ${percent(probability)} sure. Bright is where it looked.`);
+  hint.replaceChildren(make("strong", {}, word), ` — ${percent(probability)} sure. Bright is where it looked.${concepts(place)}`);
   by("held").hidden = false;
+}
+
+/** Which concepts a word looked at most. */
+function concepts(place) {
+  const weights = shown.concept_attention?.[place] ?? [];
+  const most = weights
+    .map((weight, concept) => ({ weight, word: shown.concepts[concept].word }))
+    .filter(({ weight }) => weight >= WORTH_TELLING)
+    .sort((a, b) => b.weight - a.weight)
+    .slice(0, MOST_CONCEPTS)
+    .map(({ weight, word }) => `${word} (${percent(weight / 1000)})`);
+  return most.length ? ` It went by ${most.join(", ")}.` : "";
 }
 
 function letGo() {
