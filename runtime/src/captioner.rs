@@ -34,10 +34,18 @@ pub enum CaptionerError {
 }
 
 /// What may be chosen when a captioner is opened.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Options {
     /// Beam width, instead of the bundle's.
     pub beam: Option<usize>,
+    /// Whether the bundle's detector looks too, where it has one.
+    pub detector: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { beam: None, detector: true }
+    }
 }
 
 /// A word of a caption.
@@ -122,8 +130,9 @@ impl Captioner {
         // The encoder takes as long to load as all the rest.
         let (encoder, speaker, detector) = std::thread::scope(|scope| {
             let encoder = scope.spawn(|| vision::load_encoder(bundle));
-            let rest = (Speaker::load(bundle, width), detector(bundle));
-            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), rest.0, rest.1)
+            let speaker = Speaker::load(bundle, width);
+            let detector = if options.detector { detector(bundle) } else { Ok(None) };
+            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), speaker, detector)
         });
         let (speaker, detector) = (speaker?, detector?);
         let encoder = Encoder::new(&encoder?, &manifest)?;

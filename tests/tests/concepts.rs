@@ -97,6 +97,16 @@ fn evidence_of_the_device_is_that_of_the_formulas() {
         kinds.extend(found.iter().map(|concept| concept.word.0));
     }
     assert!(kinds.contains(&id(&drawn, "on")), "the detector found nothing: {kinds:?}");
+
+    let options = Options { detector: false, ..Options::default() };
+    let mut without = Captioner::open(&folder.path().join("bundle"), options).unwrap();
+    for kind in 0..drawing::KINDS {
+        let caption = without.caption(&drawing::picture(kind, 1)).unwrap();
+        assert!(
+            caption.concepts.iter().all(|concept| concept.word != "on"),
+            "a detector that rests found it"
+        );
+    }
 }
 
 #[test]

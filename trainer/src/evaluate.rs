@@ -63,7 +63,8 @@ pub fn evaluate(
     let bundle = Bundle::open(folder)?;
     let beam = beam.unwrap_or(bundle.manifest().decoding.beam);
     let said = parallel::map(pictures, threads, "pictures", stop, || {
-        let mut captioner = Captioner::from_bundle(&bundle, Options { beam: Some(beam) })?;
+        let mut captioner =
+            Captioner::from_bundle(&bundle, Options { beam: Some(beam), ..Options::default() })?;
         Ok(move |picture: &&Picture| {
             let decoded = std::fs::read(&picture.path)
                 .map_err(|error| error.to_string())

@@ -51,7 +51,8 @@ fn beam_width(text: &str) -> Result<usize, String> {
 
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<Outcome> {
     let bundle = Bundle::open(&arguments.bundle.folder()?)?;
-    let mut captioner = Captioner::from_bundle(&bundle, Options { beam: arguments.beam })?;
+    let mut captioner =
+        Captioner::from_bundle(&bundle, Options { beam: arguments.beam, ..Options::default() })?;
     if let Some(state) = &arguments.state {
         learn(&mut captioner, &bundle, state)?;
     }

@@ -39,7 +39,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use metalens_firmware_config::Config;
+use metalens_firmware_config::{Caption as CaptionSettings, Config};
 use metalens_models::Bundle;
 use tokio::sync::oneshot;
 
@@ -120,7 +120,7 @@ impl Running {
 
         let bundle = Bundle::open(bundle)?;
         let release = Release::of(&bundle);
-        let captioner = Captioner::from_bundle(&bundle, Options { beam: config.caption.beam })?;
+        let captioner = Captioner::from_bundle(&bundle, options(&config.caption))?;
         let initialization = match Initialization::of_bundle(&bundle) {
             Ok(initialization) => Some(Arc::new(initialization)),
             Err(error) => {
@@ -277,6 +277,11 @@ async fn signals(events: &Sender<Event>) -> std::io::Result<()> {
     }
 }
 
+/// What of the captions' settings is built into the captioner.
+fn options(caption: &CaptionSettings) -> Options {
+    Options { beam: caption.beam, detector: caption.detector }
+}
+
 /// Reads the configuration again, does what can be done at once, and says what cannot.
 fn reload(path: &Path, daemon: &Daemon) {
     let new = match Config::read(path) {
@@ -287,16 +292,16 @@ fn reload(path: &Path, daemon: &Daemon) {
         }
     };
     daemon.hub.set_settings(new.caption.clone());
-    // Of the captions' settings, the beam is built into the captioner.
-    let beam = daemon.config.caption.beam;
+    // Of the captions' settings, beam and detector are built into the captioner.
+    let (beam, detector) = (daemon.config.caption.beam, daemon.config.caption.detector);
     let mut as_before = Config { caption: daemon.config.caption.clone(), ..new.clone() };
-    as_before.caption.beam = new.caption.beam;
+    (as_before.caption.beam, as_before.caption.detector) = (new.caption.beam, new.caption.detector);
     let before = Config { caption: as_before.caption.clone(), ..(*daemon.config).clone() };
-    if as_before == before && new.caption.beam == beam {
+    if as_before == before && (new.caption.beam, new.caption.detector) == (beam, detector) {
         tracing::info!("the configuration was read again");
     } else {
         tracing::warn!(
-            "the configuration was read again; [caption] applies but for beam, everything else applies after a restart"
+            "the configuration was read again; [caption] applies but for beam and detector, everything else applies after a restart"
         );
     }
 }

@@ -114,7 +114,9 @@ fn the_tiny_captioner_learns_its_pictures_and_says_so_from_either_precision() {
     }
     assert_eq!(said[0], said[1]);
     // A slot that no word has taken, and the special tokens, are never said.
-    let mut captioner = Captioner::open(&folder.path().join("full"), Options { beam: Some(5) }).unwrap();
+    let mut captioner =
+        Captioner::open(&folder.path().join("full"), Options { beam: Some(5), ..Options::default() })
+            .unwrap();
     let caption = captioner.caption(&drawing::picture(1, 2)).unwrap();
     assert!(caption.words.iter().all(|word| !word.word.starts_with('<')), "{}", caption.text());
 }
