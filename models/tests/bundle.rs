@@ -281,15 +281,7 @@ fn a_bundle_has_all_that_belongs_to_concepts_or_nothing_of_it() {
         ),
         (Manifest { format: 1, ..whole.clone() }, files.clone(), "its format is 1"),
         (
-            Manifest {
-                detector: Some(DetectorSettings {
-                    width: 416,
-                    height: 416,
-                    strides: vec![8, 16, 32],
-                    things: 80,
-                }),
-                ..whole.clone()
-            },
+            Manifest { detector: Some(DetectorShape::yolox_nano()), ..whole.clone() },
             files.clone(),
             "does not list detector.onnx",
         ),

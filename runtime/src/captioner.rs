@@ -166,6 +166,7 @@ impl Captioner {
     /// # Errors
     /// When the encoder's graph fails.
     pub fn look(&mut self, picture: &Picture) -> Result<(), CaptionerError> {
+        self.concepts.clear();
         self.encoder.preprocess(picture)?;
         self.encoder.encode()?;
         if let Some(detector) = &mut self.detector {

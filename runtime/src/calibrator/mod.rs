@@ -102,8 +102,18 @@ impl Calibrator {
     /// # Errors
     /// When it was not meta-learned, or is refused.
     pub fn open(bundle: &Bundle) -> Result<Self, CaptionerError> {
+        Self::open_with(bundle, Options::default())
+    }
+
+    /// The same for somebody who captions with these options: what looks at the support is what will look at pictures.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(bundle: &Bundle, options: Options) -> Result<Self, CaptionerError> {
         let initialization = Arc::new(Initialization::of_bundle(bundle)?);
-        Ok(Self { captioner: Captioner::from_bundle(bundle, Options::default())?, initialization })
+        // A support set is read as wide as the bundle's own beam is.
+        let options = Options { beam: None, ..options };
+        Ok(Self { captioner: Captioner::from_bundle(bundle, options)?, initialization })
     }
 
     /// Calibrates on a support set. The result does not depend on the order of the samples.

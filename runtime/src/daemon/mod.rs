@@ -131,7 +131,7 @@ impl Running {
         let metrics = Metrics::new(&release.version, &release.bundle);
         let history = config.http.as_ref().map_or(0, |http| http.history);
         let hub = Arc::new(Hub::new(metrics, config.caption.clone(), history));
-        let workshop = Workshop::open(bundle, config.state.clone(), hub.clone());
+        let workshop = Workshop::open(bundle, options(&config.caption), config.state.clone(), hub.clone());
         let suggestions =
             Suggestions::new(&config.state, config.calibration.suggestions, initialization, &hub);
         let daemon = Daemon { hub: hub.clone(), workshop, suggestions, config: Arc::new(config), release };

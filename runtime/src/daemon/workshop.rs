@@ -13,12 +13,12 @@ use super::hub::{Head, Hub, lock};
 use super::jpeg::jpeg;
 use super::metrics::Kind;
 use super::published::rfc3339;
-use crate::CaptionerError;
 use crate::adaptation::{self, CalibrationError, Learned};
 use crate::calibrator::{Calibrator, Proof, SampleReport, Summary};
 use crate::camera::FrameError;
 use crate::language::spelled;
 use crate::store::{Generation, NewSample, Sample, State, StateError, StateReader};
+use crate::{CaptionerError, Options};
 
 /// By how much a calibration stands behind captions for the processor.
 const LATER: i32 = 10;
@@ -93,6 +93,8 @@ pub struct SampleStanding {
 /// Where the device learns.
 pub struct Workshop {
     bundle: Bundle,
+    /// What captions are made with.
+    options: Options,
     folder: PathBuf,
     hub: Arc<Hub>,
     /// None while it cannot be opened, such as on a read-only medium.
@@ -109,9 +111,10 @@ impl Workshop {
     /// same, and samples are refused until it can. What was learned with another bundle is learned again from the samples,
     /// beside captioning.
     #[must_use]
-    pub fn open(bundle: Bundle, folder: PathBuf, hub: Arc<Hub>) -> Arc<Self> {
+    pub fn open(bundle: Bundle, options: Options, folder: PathBuf, hub: Arc<Hub>) -> Arc<Self> {
         let new = Arc::new(Self {
             bundle,
+            options,
             folder,
             hub,
             state: Mutex::new(None),
@@ -337,7 +340,7 @@ impl Workshop {
             if samples.is_empty() {
                 return Err(CaptionerError::from(CalibrationError::NoSamples).into());
             }
-            Ok(Calibrator::open(&self.bundle)?.calibrate(&samples, proof)?)
+            Ok(Calibrator::open_with(&self.bundle, self.options)?.calibrate(&samples, proof)?)
         });
         let calibration = match calibrated {
             Ok(calibration) => calibration,

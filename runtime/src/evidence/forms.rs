@@ -1,19 +1,10 @@
 //! Which words name the same thing, as far as a search that requires a word has to know.
 
+use std::collections::HashMap;
+
 use metalens_models::{TokenId, Vocabulary};
 
-/// Plurals that no rule makes.
-const IRREGULAR: [(&str, &str); 9] = [
-    ("men", "man"),
-    ("women", "woman"),
-    ("children", "child"),
-    ("people", "person"),
-    ("feet", "foot"),
-    ("teeth", "tooth"),
-    ("mice", "mouse"),
-    ("knives", "knife"),
-    ("leaves", "leaf"),
-];
+use crate::language::family;
 
 /// What a person is called: whoever says one of these has said the others.
 const PEOPLE: &str = "person man woman child boy girl kid baby toddler lady guy player rider surfer skier skateboarder \
@@ -28,13 +19,13 @@ pub(crate) struct Forms {
 impl Forms {
     /// The families of a vocabulary's words: singular and plural are one, and so are all that a person is called.
     pub fn new(vocabulary: &Vocabulary) -> Self {
-        let id = |word: &str| vocabulary.id(word);
-        let person = PEOPLE.split(' ').find_map(id);
+        let people: Vec<String> = PEOPLE.split(' ').map(family).collect();
+        let mut first: HashMap<String, TokenId> = HashMap::new();
         let family = (0..vocabulary.len() as u32).map(TokenId).map(|token| {
             let Some(word) = vocabulary.word(token) else { return token };
-            let singular = singular(word, |candidate| id(candidate).is_some());
-            let is_person = PEOPLE.split(' ').any(|name| name == singular);
-            person.filter(|_| is_person).or_else(|| id(&singular)).unwrap_or(token)
+            let key = family(word);
+            let key = if people.contains(&key) { people[0].clone() } else { key };
+            *first.entry(key).or_insert(token)
         });
         Self { family: family.collect() }
     }
@@ -46,19 +37,6 @@ impl Forms {
             _ => a == b,
         }
     }
-}
-
-/// The singular of a word, where `is_word` knows it; else the word.
-fn singular(word: &str, is_word: impl Fn(&str) -> bool) -> String {
-    if let Some((_, singular)) = IRREGULAR.iter().find(|(plural, _)| *plural == word) {
-        return (*singular).to_owned();
-    }
-    let endings = [("s", ""), ("es", ""), ("ies", "y")];
-    let parts = endings.into_iter().filter_map(|(plural, singular)| {
-        let part = word.strip_suffix(plural)?;
-        (part.len() > 1).then(|| format!("{part}{singular}"))
-    });
-    parts.into_iter().find(|part| is_word(part)).unwrap_or_else(|| word.to_owned())
 }
 
 #[cfg(test)]

@@ -90,13 +90,17 @@ impl Evidence {
     }
 
     /// The concepts that the search has to say, strongest first: those of enough confidence of which none of the captions
-    /// that it `found` says a form.
+    /// that it `found` says a form; of several forms of one word the strongest.
     pub(crate) fn required<'a>(
         &'a self,
         concepts: &'a [Concept],
         found: impl Iterator<Item = &'a [TokenId]> + Clone + 'a,
     ) -> impl Iterator<Item = TokenId> + 'a {
-        let sure = concepts.iter().filter(|concept| concept.confidence >= self.settings.required);
+        let required = move |(place, concept): &(usize, &Concept)| {
+            let is_form = |stronger: &Concept| self.forms.are_of_one(stronger.word, concept.word);
+            concept.confidence >= self.settings.required && !concepts[..*place].iter().any(is_form)
+        };
+        let sure = concepts.iter().enumerate().filter(required).map(|(_, concept)| concept);
         let says = move |words: &[TokenId], concept: TokenId| {
             words.iter().any(|&word| self.forms.are_of_one(word, concept))
         };
@@ -112,5 +116,50 @@ fn numbers(view: &TensorView) -> Option<Vec<f32>> {
             Some(view.data().as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect())
         }
         _ => None,
+    }
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use metalens_models::{
+        CaptionEvidence, ClassEvidence, SlotRange, SpecialTokens, ThingEvidence, Vocabulary,
+    };
+
+    use super::*;
+
+    #[test]
+    fn a_sure_word_is_required_unless_a_form_of_it_is_said_or_required() {
+        let special = SpecialTokens {
+            padding: TokenId(0),
+            start: TokenId(1),
+            end: TokenId(2),
+            unknown: TokenId(3),
+            slots: SlotRange { first: TokenId(9), count: 0 },
+        };
+        let text = "<p>\n<s>\n<e>\n<u>\nzebra\nzebras\nman\npeople\ntree";
+        let vocabulary = Vocabulary::parse(text.as_bytes(), 9, special).unwrap();
+        let [zebra, zebras, man, people, tree] = [4, 5, 6, 7, 8].map(TokenId);
+        let evidence = Evidence {
+            weight: Array2::zeros((0, 1)),
+            bias: Array1::zeros(0),
+            sources: Sources::default(),
+            settings: Settings {
+                captions: CaptionEvidence { most: 8, at_least: 0.1 },
+                classes: ClassEvidence { at_least: 0.25, share: 0.8 },
+                things: ThingEvidence { at_least: 0.35 },
+                required: 0.8,
+            },
+            most: 5,
+            forms: Forms::new(&vocabulary),
+        };
+        let concepts = [(zebra, 0.9), (zebras, 0.85), (man, 0.85), (tree, 0.7)];
+        let concepts = concepts.map(|(word, confidence)| Concept { word, confidence });
+        let required = |found: &[&[TokenId]]| -> Vec<TokenId> {
+            evidence.required(&concepts, found.iter().copied()).collect()
+        };
+        assert_eq!(required(&[&[tree]]), [zebra, man]);
+        assert_eq!(required(&[&[tree], &[people]]), [zebra]);
+        assert_eq!(required(&[&[zebras, tree, people]]), []);
     }
 }

@@ -27,6 +27,7 @@ pub fn select(
     let mut found = Vec::new();
     if let Some(evidence) = evidence {
         let words = sources.captions.iter().zip(evidence);
+        let words = words.filter(|(_, odds)| odds.is_finite());
         found.extend(words.map(|(&word, &odds)| Concept { word, confidence: sigmoid(odds) }));
         sort(&mut found);
         found.truncate(settings.captions.most);
@@ -35,10 +36,10 @@ pub fn select(
     if let Some(classes) = classes {
         let probabilities = softmax(classes);
         for (word, shown_by) in &sources.classes {
-            // Rounding may take a sum of everything above 1.
-            let sum = shown_by.iter().filter_map(|&class| probabilities.get(class)).sum::<f32>().min(1.0);
+            let sum = shown_by.iter().filter_map(|&class| probabilities.get(class)).sum::<f32>();
             if sum >= settings.classes.at_least {
-                found.push(Concept { word: *word, confidence: settings.classes.share * sum });
+                // Rounding may take a sum of everything above 1.
+                found.push(Concept { word: *word, confidence: settings.classes.share * sum.min(1.0) });
             }
         }
     }
@@ -128,5 +129,12 @@ mod tests {
         let found = select(&sources(), &SETTINGS, Some(&evidence), None, Some(&[0.2, 0.9]));
         assert_eq!(ids(&found), [(30, 0.9), (11, 0.6), (10, 0.3)]);
         assert_eq!(select(&sources(), &SETTINGS, None, None, None), []);
+    }
+
+    #[test]
+    fn what_is_no_number_is_no_evidence() {
+        let strange = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY];
+        assert_eq!(select(&sources(), &SETTINGS, Some(&strange), Some(&strange), None), []);
+        assert_eq!(select(&sources(), &SETTINGS, None, None, Some(&[f32::NAN; 2])), []);
     }
 }

@@ -41,7 +41,6 @@
 
 mod clusters;
 mod error;
-mod family;
 mod file;
 mod function_words;
 mod new_domain;
@@ -65,9 +64,9 @@ use serde::{Deserialize, Serialize};
 
 pub use clusters::clusters;
 pub use error::TaskError;
-pub use family::family;
 pub use file::TaskFile;
 pub(crate) use function_words::is_function_word;
+pub use metalens::language::family;
 pub use nouns::{Noun, nouns};
 pub use partition::{MetaSplit, Partition, Shares, UnknownMetaSplit, WrongShares};
 pub use pool::{Pool, TaskPicture};

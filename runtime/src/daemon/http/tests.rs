@@ -48,7 +48,7 @@ impl Device {
         let hub = Arc::new(Hub::new(Metrics::new("0", "0"), config.caption.clone(), 4));
         hub.show(&Frame { data: hopper.to_vec(), sequence: 1, ..Frame::default() });
         let suggestions = Suggestions::new(state, 4, None, &hub);
-        let workshop = Workshop::open(bundle, state.to_owned(), hub.clone());
+        let workshop = Workshop::open(bundle, crate::Options::default(), state.to_owned(), hub.clone());
         let sample = workshop.keep("hopper.jpg", hopper, "an admiral").unwrap();
         let settings = config.http.clone().unwrap();
         let daemon = Daemon { hub, workshop, suggestions, config: Arc::new(config), release };

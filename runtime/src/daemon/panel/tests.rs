@@ -136,7 +136,7 @@ fn workshop(state: &Path) -> (Arc<Hub>, Arc<Workshop>) {
     let bundle = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../models/flickr8k-lite0"));
     let bundle = Bundle::open(bundle).unwrap();
     let hub = Arc::new(Hub::new(Metrics::new("0", "bundle"), Caption::default(), 0));
-    let workshop = Workshop::open(bundle, state.to_owned(), hub.clone());
+    let workshop = Workshop::open(bundle, crate::Options::default(), state.to_owned(), hub.clone());
     (hub, workshop)
 }
 

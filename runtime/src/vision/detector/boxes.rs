@@ -46,7 +46,8 @@ pub(super) fn scores(output: &[f32], scores: &mut [f32]) {
     for cell in output.chunks_exact(BOX + scores.len()) {
         let anything = cell[BOX - 1];
         for (score, class) in scores.iter_mut().zip(&cell[BOX..]) {
-            *score = score.max(anything * class);
+            // No number at all is no score.
+            *score = score.max((anything * class).clamp(0.0, 1.0));
         }
     }
 }

@@ -14,11 +14,11 @@ const IRREGULAR: [(&str, &str); 8] = [
 
 /// What singular, plural and possessive of an English noun have in common: a stem, not always a word.
 ///
-/// Unrelated words may share one (plan and plane). That costs a few negatives and nothing else; a plural that was taken
-/// for another word would put one concept into two meta-splits.
+/// Unrelated words may share one (plan and plane). For whoever asks whether a caption says a thing, that is the smaller mistake; a plural
+/// that was taken for another word would put one concept into two meta-splits.
 ///
 /// ```
-/// use metalens_trainer::tasks::family;
+/// use metalens::language::family;
 /// assert_eq!(family("bus"), family("buses"));
 /// assert_ne!(family("glass"), family("grass"));
 /// ```
