@@ -5,7 +5,8 @@ use std::path::Path;
 use candle_core::{DType, Device, Tensor};
 use metalens::evidence::Sources;
 use metalens_models::{
-    CaptionEvidence, ClassEvidence, Decoding, EvidenceSettings, Manifest, ThingEvidence, TokenId,
+    CaptionEvidence, ClassEvidence, Decoding, DetectorShape, EvidenceSettings, Manifest, ThingEvidence,
+    TokenId,
 };
 use metalens_trainer::captioner::{Parameters, Sizes};
 use metalens_trainer::encoder::CLASSES;
@@ -98,6 +99,14 @@ pub fn drawn(required: f32) -> anyhow::Result<Drawn> {
 /// # Errors
 /// When exporting fails.
 pub fn export(drawn: &Drawn, out: &Path) -> anyhow::Result<Manifest> {
+    export_with(drawn, &tiny::detector_shape(), out)
+}
+
+/// The same with a manifest that tells other sizes of the detector.
+///
+/// # Errors
+/// When exporting fails, as it does where these are not the detector's.
+pub fn export_with(drawn: &Drawn, detector: &DetectorShape, out: &Path) -> anyhow::Result<Manifest> {
     let (trunk, (_, shape)) = (tiny::trunk_with_classes(), tiny::trunk());
     let mut golden = std::io::Cursor::new(Vec::new());
     drawing::picture(0, 0).write_to(&mut golden, image::ImageFormat::Png)?;
@@ -109,7 +118,7 @@ pub fn export(drawn: &Drawn, out: &Path) -> anyhow::Result<Manifest> {
             parameters: &drawn.parameters,
             vocabulary: &drawn.vocabulary,
             evidence: Some(drawn.evidence.clone()),
-            detector: Some((&tiny::detector(), &tiny::detector_shape())),
+            detector: Some((&tiny::detector(), detector)),
             slots: 4,
             precision: Precision::F32,
             decoding: Decoding { beam: 3, length_normalisation: 0.7, max_words: 8 },

@@ -4,8 +4,8 @@
 use candle_core::{Device, Tensor};
 use metalens::evidence::Concept;
 use metalens::{Caption, Captioner, Options};
-use metalens_models::TokenId;
-use metalens_tests::concepts::{CONCEPTS, Drawn, drawn, export};
+use metalens_models::{DetectorShape, TokenId};
+use metalens_tests::concepts::{CONCEPTS, Drawn, drawn, export, export_with};
 use metalens_tests::{drawing, tiny};
 use metalens_trainer::captioner::{Captioner as Trained, ConceptRows};
 use metalens_trainer::vocabulary::{END, SPECIAL, START};
@@ -192,4 +192,14 @@ fn concepts_of_enough_confidence_are_required_of_the_search() {
         );
     }
     assert!(others > 0, "every caption said all of its concepts already");
+}
+
+#[test]
+fn a_detector_that_is_not_as_the_manifest_says_is_refused_by_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = DetectorShape { things: 3, ..tiny::detector_shape() };
+    let error = export_with(&drawn(NEVER).unwrap(), &wrong, &folder.path().join("bundle")).unwrap_err();
+    let error = format!("{error:#}");
+    assert!(error.contains("detector.onnx") && error.contains("output"), "{error}");
+    assert_eq!(error.lines().count(), 1);
 }

@@ -28,6 +28,8 @@ fn main() -> anyhow::Result<()> {
         device: Default::default(),
         objective: Default::default(),
         initial: Vec::new(),
+        texts: Vec::new(),
+        concepts: None,
         distillation: None,
         model: Model::default(),
         vocabulary: VocabularyConfig::default(),

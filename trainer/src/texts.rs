@@ -41,8 +41,8 @@ pub enum TextsError {
 pub struct Texts {
     /// The file.
     pub path: PathBuf,
-    /// A caption a line, as it stands there.
-    pub captions: Vec<String>,
+    /// Captions as they stand there, with their lines, counted from 1.
+    captions: Vec<(usize, String)>,
 }
 
 impl Texts {
@@ -62,22 +62,27 @@ impl Texts {
             path: path.to_owned(),
             bytes: error.utf8_error().valid_up_to(),
         })?;
-        let captions: Vec<String> = lines(&text).map(|(_, line)| line.to_owned()).collect();
-        if captions.iter().all(|caption| words(caption).is_empty()) {
+        let captions: Vec<(usize, String)> =
+            lines(&text).map(|(number, line)| (number, line.to_owned())).collect();
+        if captions.iter().all(|(_, caption)| words(caption).is_empty()) {
             return Err(TextsError::Empty(path.to_owned()));
         }
         Ok(Self { path: path.to_owned(), captions })
     }
 
-    /// Leaves out what is said of pictures that are held out: all five lines of a picture of which one is among `held_out`, each
-    /// normalised to its words. Returns how many lines that were.
+    /// Its captions.
+    pub fn captions(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.captions.iter().map(|(_, caption)| caption.as_str())
+    }
+
+    /// Leaves out what is said of pictures that are held out: of each five lines, such as a picture has, all, where one is among
+    /// `held_out`, which are normalised to their words. Returns how many captions that were.
     pub fn leave_out(&mut self, held_out: &HashSet<String>) -> usize {
         let before = self.captions.len();
-        let kept = self
-            .captions
-            .chunks(CAPTIONS_OF_A_PICTURE)
-            .filter(|of_picture| !of_picture.iter().any(|caption| held_out.contains(&normalised(caption))));
-        self.captions = kept.flatten().cloned().collect();
+        let picture = |line: usize| (line - 1) / CAPTIONS_OF_A_PICTURE;
+        let hidden = self.captions.iter().filter(|(_, caption)| held_out.contains(&normalised(caption)));
+        let hidden: HashSet<usize> = hidden.map(|(line, _)| picture(*line)).collect();
+        self.captions.retain(|(line, _)| !hidden.contains(&picture(*line)));
         before - self.captions.len()
     }
 }
@@ -112,7 +117,8 @@ mod tests {
         gzip.write_all(text.as_bytes()).unwrap();
         for bytes in [text.as_bytes().to_vec(), gzip.finish().unwrap()] {
             let (_folder, path) = file(&bytes);
-            assert_eq!(Texts::read(&path).unwrap().captions, ["A dog runs .", "Two cats"]);
+            let texts = Texts::read(&path).unwrap();
+            assert!(texts.captions().eq(["A dog runs .", "Two cats"]));
         }
     }
 
@@ -131,10 +137,13 @@ mod tests {
 
     #[test]
     fn all_lines_of_a_held_out_picture_are_left_out() {
-        let captions: Vec<String> = (0..12).map(|line| format!("Caption number {line} .")).collect();
-        let mut texts = Texts { path: PathBuf::new(), captions: captions.clone() };
-        let held_out = HashSet::from(["caption number 7".to_owned(), "something else".to_owned()]);
+        // The first line is blank, and counts.
+        let lines: String = (2..13).map(|line| format!("Caption of line {line} .\n")).collect();
+        let (_folder, path) = file(format!("\n{lines}").as_bytes());
+        let mut texts = Texts::read(&path).unwrap();
+        let held_out = HashSet::from(["caption of line 6".to_owned(), "something else".to_owned()]);
         assert_eq!(texts.leave_out(&held_out), 5);
-        assert_eq!(texts.captions, [&captions[..5], &captions[10..]].concat());
+        let kept: Vec<String> = [2, 3, 4, 5, 11, 12].map(|line| format!("Caption of line {line} .")).to_vec();
+        assert!(texts.captions().eq(kept.iter().map(String::as_str)));
     }
 }

@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long = "set", value_name = "NAME=VALUE")]
     settings: Vec<String>,
     /// A row of the table instead of the usual ones: its name, a colon, and what is set, such as "no pointing:
-    /// concepts.pointer=false"; several settings have semicolons between them. May be given several times.
+    /// concepts.pointing=false"; several settings have semicolons between them. May be given several times.
     #[arg(long = "row", value_name = "NAME:NAME=VALUE")]
     rows: Vec<Row>,
     /// Also caption these pictures with what each row exports, and tell by how much CIDEr falls from the first row to it, with a
@@ -43,6 +43,9 @@ pub struct Arguments {
     /// --ids even". RUN in it stands for the first row's run, as in "--pictures RUN/held-out.txt". May be given several times.
     #[arg(long = "on", value_name = "DATA ARGUMENTS")]
     parts: Vec<String>,
+    /// The detector that the pictures were prepared with, for the bundles that rows export.
+    #[arg(long, value_name = "FILE")]
+    detector: Option<PathBuf>,
     /// Epochs of each run.
     #[arg(long, default_value_t = 5)]
     epochs: usize,
@@ -84,7 +87,7 @@ impl FromStr for Row {
 /// pictures where they are given. A run that is there already goes on or is only read, so an interrupted table is continued by
 /// the same command.
 pub fn ablate(arguments: Arguments) -> anyhow::Result<()> {
-    let Arguments { config, settings, rows, parts, epochs, runs } = arguments;
+    let Arguments { config, settings, rows, parts, detector, epochs, runs } = arguments;
     let config = absolute(config.unwrap_or_else(|| root().join("trainer/configs/flickr8k.toml")))?;
     let runs = absolute(runs.unwrap_or_else(|| root().join("runs/ablate")))?;
     run(cargo().args(["build", "--quiet", "--workspace", "--bin", "metalens-trainer"]))?;
@@ -115,7 +118,7 @@ pub fn ablate(arguments: Arguments) -> anyhow::Result<()> {
         let mut values: Vec<String> =
             columns.iter().map(|column| last.get(*column).cloned().unwrap_or_default()).collect();
         if !parts.is_empty() {
-            let bundle = exported(&trainer, &folder)?;
+            let bundle = exported(&trainer, &folder, detector.as_deref())?;
             for (place, part) in parts.iter().enumerate() {
                 values.push(of_part(&trainer, &bundle, &folder, &first, place, part)?);
             }
@@ -129,11 +132,14 @@ pub fn ablate(arguments: Arguments) -> anyhow::Result<()> {
 }
 
 /// The bundle of a run, made where it is not there.
-fn exported(trainer: &Path, folder: &Path) -> anyhow::Result<PathBuf> {
+fn exported(trainer: &Path, folder: &Path, detector: Option<&Path>) -> anyhow::Result<PathBuf> {
     let bundle = folder.join("bundle");
     if !bundle.join("manifest.json").is_file() {
         let mut export = Command::new(trainer);
         export.current_dir(root()).args(["export", "--run"]).arg(folder).arg("--out").arg(&bundle);
+        if let Some(detector) = detector {
+            export.arg("--detector").arg(detector);
+        }
         run(export.arg("--golden").arg(root().join("tests/pictures/hopper.jpg")))?;
     }
     Ok(bundle)

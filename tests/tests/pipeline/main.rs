@@ -1,6 +1,7 @@
 //! From drawn pictures to captions: what the trainer computes and what the device computes are the same.
 #![allow(clippy::unwrap_used)]
 
+mod concepts;
 mod prepare;
 
 use std::path::{Path, PathBuf};
@@ -147,13 +148,15 @@ fn run_with_interruptions(config: &Config, folder: &Path) {
                 std::thread::sleep(std::time::Duration::from_millis(25 * interruptions));
                 stop.store(true, Ordering::Relaxed);
             });
-            pretrain::run(config, folder, start, &stop).unwrap()
+            pretrain::run(config, folder, start, &stop)
         });
         stop.store(false, Ordering::Relaxed);
-        start = Start::Resume;
         match outcome {
-            Outcome::Interrupted => interruptions += 1,
-            Outcome::Finished => break,
+            // There is nothing to go on from yet.
+            Err(error) if error.to_string().contains("evidence") => interruptions += 1,
+            Ok(Outcome::Interrupted) => (start, interruptions) = (Start::Resume, interruptions + 1),
+            Ok(Outcome::Finished) => break,
+            Err(error) => panic!("{error:#}"),
         }
     }
     assert!(interruptions > 0, "the run was too fast to be interrupted");
@@ -173,7 +176,18 @@ fn a_run_that_was_interrupted_anywhere_goes_on_bit_for_bit() {
         }),
         ..likelihood.clone()
     };
-    for (name, config) in [("likelihood", &likelihood), ("rewards", &rewards)] {
+    let of_concepts = concepts::config(&small.data, &folder.path().join("texts.txt"), 3);
+    let rewards_of_concepts = Config {
+        objective: Objective::SelfCritical,
+        initial: vec![folder.path().join("concepts/best.safetensors")],
+        ..of_concepts.clone()
+    };
+    for (name, config) in [
+        ("likelihood", &likelihood),
+        ("rewards", &rewards),
+        ("concepts", &of_concepts),
+        ("rewards of concepts", &rewards_of_concepts),
+    ] {
         let (whole, interrupted) = (folder.path().join(name), folder.path().join(format!("{name}-again")));
         pretrain::run(config, &whole, Start::Anew, &AtomicBool::new(false)).unwrap();
         run_with_interruptions(config, &interrupted);

@@ -55,7 +55,7 @@ impl PackedCaptions {
 pub struct Batch {
     /// The trunk's features `[pictures, 49, trunk]`; none where the captions are of no picture.
     pub features: Option<Tensor>,
-    /// Pictures that are not shown, though there are features: they look as no picture does.
+    /// Pictures that are not shown, though there are features: each of their tokens is that of no picture.
     pub hidden: Vec<u32>,
     /// The concepts of each sorted row, where the captioner knows concepts.
     pub concepts: Option<ConceptRows>,

@@ -62,7 +62,7 @@ pub struct Step {
     pub state: Tensor,
     /// z_t `[rows, feature]`.
     pub z: Tensor,
-    /// a_t `[rows, 49]`.
+    /// a_t `[rows, 49 + concepts]`, as many concepts as the row with the most has.
     pub attention: Tensor,
 }
 
@@ -250,8 +250,15 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn point(&self, logits: &Tensor, z: &Tensor, at: &[Pointing]) -> Result<Tensor> {
-        let pointer = z.matmul(self.get("pointer.weight"))?.broadcast_add(self.get("pointer.bias"))?;
-        ops::point(logits, &pointer, at)
+        ops::point(logits, &self.pointer(z)?, at)
+    }
+
+    /// How much z `[rows, feature]` points, and how much more for each confidence: `[rows, 2]`.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn pointer(&self, z: &Tensor) -> Result<Tensor> {
+        z.matmul(self.get("pointer.weight"))?.broadcast_add(self.get("pointer.bias"))
     }
 
     /// The head: z `[rows, feature]` -> logits `[rows, vocabulary]`.

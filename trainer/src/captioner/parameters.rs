@@ -101,8 +101,11 @@ fn layout(s: &Sizes) -> Vec<(String, Vec<usize>, Start)> {
         (NO_PICTURE, vec![s.token], Uniform(0.1)),
     ];
     let concepts = concepts.into_iter().filter(|_| s.concepts);
-    let mut layout: Vec<_> =
-        captioner.into_iter().chain(concepts).map(|(name, shape, start)| (name.to_owned(), shape, start)).collect();
+    let mut layout: Vec<_> = captioner
+        .into_iter()
+        .chain(concepts)
+        .map(|(name, shape, start)| (name.to_owned(), shape, start))
+        .collect();
     for layer in s.cut.map(learned::layers).unwrap_or_default() {
         let shape = learned::shape(&layer).to_vec();
         let fan_in = if layer.depthwise { shape[0] } else { layer.input };

@@ -1,15 +1,17 @@
 //! `metalens-trainer export`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use metalens::cli::say;
-use metalens_models::Decoding;
-use metalens_trainer::export::{self, MAX_SLOTS, Parts};
-use metalens_trainer::features::Features;
+use metalens_models::{Decoding, DetectorShape, hexadecimal};
+use metalens_trainer::evidence;
+use metalens_trainer::export::{self, EvidenceParts, MAX_SLOTS, Parts};
+use metalens_trainer::features::{Features, Index};
 use metalens_trainer::onnx::Precision;
 use metalens_trainer::pretrain::RunFolder;
 use metalens_trainer::pretrain::config::Config;
+use sha2::{Digest, Sha256};
 
 /// Writes the bundle of a training run: three ONNX graphs, vocabulary and manifest.
 #[derive(clap::Args)]
@@ -26,6 +28,9 @@ pub struct Arguments {
     /// The picture of the self-test, a JPEG.
     #[arg(long)]
     golden: PathBuf,
+    /// The detector that the bundle carries, where the run learned with one: the file that `prepare --detector` was given.
+    #[arg(long, value_name = "FILE")]
+    detector: Option<PathBuf>,
     /// New words that the bundle can take.
     #[arg(long, default_value_t = 256, value_parser = slots)]
     slots: usize,
@@ -63,14 +68,35 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let name =
         arguments.out.file_name().and_then(|name| name.to_str()).context("--out: not a folder's name")?;
     let names: Vec<_> = checkpoints.iter().filter_map(|path| path.file_name()?.to_str()).collect();
+    let index = features.index();
+    let detector = arguments.detector.as_deref().map(|path| read_detector(path, index)).transpose()?;
+    let detector = detector.filter(|_| config.concepts.as_ref().is_none_or(|asked| asked.things));
+    let evidence = match &config.concepts {
+        None => None,
+        Some(asked) => {
+            if asked.things && index.things > 0 && detector.is_none() {
+                eprintln!("warning: the run learned with a detector; without --detector the bundle has none");
+            }
+            let evidence = folder.evidence(index.pictures.len() * index.views)?;
+            let captions: &[u32] = if asked.captions { &evidence.words } else { &[] };
+            let classes = if asked.classes { index.classes } else { 0 };
+            let sources = evidence::sources(&vocabulary, captions, classes > 0, detector.is_some());
+            Some(EvidenceParts::of_run(&evidence, asked, sources, classes)?)
+        }
+    };
+    anyhow::ensure!(
+        detector.is_none() || evidence.is_some(),
+        "--detector: the run learned without concepts, and could not say what a detector finds"
+    );
+    let shape_of_detector = DetectorShape::yolox_nano();
     let parts = Parts {
         name,
         trunk: &trunk,
         shape: &shape,
         parameters: &parameters,
         vocabulary: &vocabulary,
-        evidence: None,
-        detector: None,
+        evidence,
+        detector: detector.as_deref().map(|file| (file, &shape_of_detector)),
         slots: arguments.slots,
         precision: arguments.precision,
         decoding: Decoding {
@@ -82,7 +108,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         training: serde_json::json!({
             "stages": stages(&config)?,
             "checkpoints": names,
-            "pictures": features.index().pictures.len(),
+            "pictures": index.pictures.len(),
         }),
     };
     let manifest = export::write(&parts, &arguments.out)?;
@@ -92,6 +118,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     say(format_args!("says of {golden}: {:?}", manifest.golden.caption))?;
     Ok(())
+}
+
+/// Reads the detector, which has to be the one that looked at the pictures of the prepared folder.
+fn read_detector(path: &Path, index: &Index) -> anyhow::Result<Vec<u8>> {
+    let bytes = std::fs::read(path).with_context(|| format!("--detector {}", path.display()))?;
+    anyhow::ensure!(
+        index.detector_sha256.as_deref() == Some(hexadecimal(&Sha256::digest(&bytes)).as_str()),
+        "--detector {}: not the file that `prepare --detector` was given; give that one",
+        path.display()
+    );
+    Ok(bytes)
 }
 
 /// The run's configuration, after those of the runs that it started from; paths mean nothing elsewhere.

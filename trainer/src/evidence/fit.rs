@@ -8,6 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::optimiser::{AdamW, Rates, learning_rate};
 
+/// The least share of pictures that a word is taken to be said of.
+pub(super) const NEVER: f64 = 1e-5;
+
 /// How evidence is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -26,7 +29,7 @@ pub struct Fitting {
 
 impl Default for Fitting {
     fn default() -> Self {
-        Self { epochs: 8, pictures: 128, peak_learning_rate: 2e-3, weight_decay: 0.3, dropout: 0.3 }
+        Self { epochs: 8, pictures: 128, peak_learning_rate: 1e-3, weight_decay: 0.3, dropout: 0.5 }
     }
 }
 
@@ -58,7 +61,7 @@ pub fn fit(phi: &Tensor, shares: &Tensor, fitting: &Fitting, seed: u64) -> Resul
     let (pictures, width) = phi.dims2()?;
     let rows = shares.dim(1)?;
     let device = phi.device();
-    let prior = (shares.mean(0)? + 1e-5)?;
+    let prior = shares.mean(0)?.clamp(NEVER, 1.0 - NEVER)?;
     let bias = Var::from_tensor(&(prior.log()? - (1.0 - &prior)?.log()?)?)?;
     let weight = Var::from_tensor(&Tensor::zeros((rows, width), phi.dtype(), device)?)?;
     let mut optimiser = AdamW::new([&weight, &bias].into_iter())?;

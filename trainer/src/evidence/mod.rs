@@ -1,7 +1,7 @@
 //! Evidence: which words people say of a picture, from what its trunk sees (Fang et al. 2015; Yao et al. 2017).
 //!
 //! ```text
-//! phi = R ([mean_i f_i; max_i f_i] - m) / s     [phi]    f [positions, channels] is the trunk's map: see [`Phi`]
+//! phi = [mean_i f_i; max_i f_i] R - m           [phi]    f [positions, channels] is the trunk's map: see [`Phi`]
 //! e   = E phi + b_E                             [rows]   log-odds, one row a word: see [`fit`]
 //! ```
 //!
@@ -13,9 +13,11 @@ mod file;
 mod fit;
 mod phi;
 mod shares;
+mod sources;
 pub mod words;
 
 pub use file::{Evidence, Examples};
 pub use fit::{Fitting, Linear, fit};
 pub use phi::{Phi, pool};
 pub use shares::{content_words, shares};
+pub use sources::sources;

@@ -1,12 +1,15 @@
 //! The evidence of a bundle, as files.
 
+use candle_core::Tensor;
 use metalens::evidence::{Sources, tensor};
 use metalens_models::EvidenceSettings;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, s};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, serialize};
 
 use super::graphs::{Beside, Phi};
+use crate::evidence::Evidence;
+use crate::pretrain::config::ConceptsConfig;
 
 /// What of a picture becomes a concept: see `metalens::evidence`.
 #[derive(Clone, Debug)]
@@ -28,6 +31,38 @@ pub struct EvidenceParts {
 }
 
 impl EvidenceParts {
+    /// What a run learned, for a decoder that takes the concepts of `config`.
+    ///
+    /// # Errors
+    /// When a tensor has another shape than it should.
+    pub fn of_run(
+        evidence: &Evidence,
+        config: &ConceptsConfig,
+        sources: Sources,
+        classes: usize,
+    ) -> anyhow::Result<Self> {
+        let matrix = |tensor: &Tensor| {
+            anyhow::Ok(Array2::from_shape_vec(tensor.dims2()?, tensor.flatten_all()?.to_vec1()?)?)
+        };
+        let offset = Array1::from_vec(evidence.phi.offset.to_vec1()?);
+        // Rows that make no concepts are left behind.
+        let rows = sources.captions.len();
+        let bias: Vec<f32> = evidence.linear.bias.to_vec1()?;
+        Ok(Self {
+            weight: matrix(&evidence.linear.weight)?.slice_move(s![..rows, ..]),
+            bias: Array1::from_vec(bias[..rows].to_vec()),
+            phi: Phi {
+                projection: Some(matrix(&evidence.phi.projection)?),
+                spread: Array1::ones(offset.len()),
+                mean: offset,
+            },
+            classes,
+            concepts: config.tokens,
+            sources,
+            settings: config.settings,
+        })
+    }
+
     /// What the encoder has to make for it.
     #[must_use]
     pub fn beside(&self) -> Beside<'_> {

@@ -149,6 +149,14 @@ impl RunFolder {
         evidence.write(&self.0.join(EVIDENCE))
     }
 
+    /// The run's evidence for so many views of pictures.
+    ///
+    /// # Errors
+    /// When the folder holds none, or it is of other pictures.
+    pub fn evidence(&self, views: usize) -> anyhow::Result<Evidence> {
+        Evidence::read(&self.0.join(EVIDENCE), views)
+    }
+
     /// Where the run's evidence may be: in its folder, or beside the checkpoints that it starts from.
     pub(super) fn evidence_or_of(&self, initial: &[PathBuf]) -> Vec<PathBuf> {
         let beside = initial.iter().map(|path| path.with_file_name(EVIDENCE));

@@ -1,6 +1,6 @@
 //! The concepts of pictures and of captions without pictures, and what keeps the decoder's trust in them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use anyhow::Context;
 use candle_core::{Device, Tensor};
@@ -10,7 +10,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 
 use super::config::ConceptsConfig;
-use crate::evidence::{Evidence, words};
+use crate::evidence::{Evidence, sources};
 use crate::features::Features;
 use crate::vocabulary::TrainingVocabulary;
 
@@ -41,7 +41,10 @@ impl Concepts {
         config: &ConceptsConfig,
         counts: &[usize],
     ) -> anyhow::Result<Self> {
-        let sources = sources(vocabulary, &evidence.words, config);
+        let captions: &[u32] = if config.captions { &evidence.words } else { &[] };
+        let (classes, things) =
+            (config.classes && features.index().classes > 0, config.things && features.index().things > 0);
+        let sources = sources(vocabulary, captions, classes, things);
         let mut is_concept = vec![false; vocabulary.len()];
         let of_classes = sources.classes.iter().map(|(word, _)| word);
         let of_things = sources.things.iter().map(|(word, _)| word);
@@ -129,7 +132,7 @@ impl Concepts {
             let all = self.common.last().map_or(0.0, |(_, sum)| *sum);
             let drawn = rng.random::<f64>() * all;
             let place = self.common.partition_point(|(_, sum)| *sum <= drawn).min(self.common.len() - 1);
-            // Beta(1, 4); what the caption says stays as it was drawn.
+            // Beta(1, 4); a word that is there already stays as it was drawn.
             let confidence = order_statistic(1, 4, rng);
             concepts.entry(TokenId(self.common[place].0)).or_insert(confidence);
         }
@@ -167,26 +170,6 @@ impl Concepts {
                 caption.iter_mut().filter(|said| **said == word).for_each(|said| *said = self.slot);
             }
         }
-    }
-}
-
-/// Where the vocabulary's words come from.
-fn sources(vocabulary: &TrainingVocabulary, captions: &[u32], config: &ConceptsConfig) -> Sources {
-    let ids: HashMap<&str, u32> = vocabulary.words().iter().map(String::as_str).zip(0..).collect();
-    let id = |word: &str| ids.get(word).map(|&id| TokenId(id));
-    let mut classes: BTreeMap<TokenId, Vec<usize>> = BTreeMap::new();
-    if config.classes {
-        for (class, words) in words::classes() {
-            for word in words.iter().filter_map(|word| id(word)) {
-                classes.entry(word).or_default().push(class);
-            }
-        }
-    }
-    let things = words::things().into_iter().filter(|_| config.things);
-    Sources {
-        captions: captions.iter().filter(|_| config.captions).map(|&word| TokenId(word)).collect(),
-        classes: classes.into_iter().collect(),
-        things: things.filter_map(|(thing, word)| Some((id(word)?, thing))).collect(),
     }
 }
 

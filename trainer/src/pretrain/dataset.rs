@@ -93,15 +93,22 @@ impl Dataset {
         validation.sort_unstable();
         train.sort_unstable();
 
-        let held_out: HashSet<String> = validation
-            .iter()
-            .flat_map(|&i| &pictures[i].captions)
+        let others = (0..pictures.len()).filter(|&i| pictures[i].split != Split::Train);
+        let held_out = validation.iter().copied().chain(others);
+        let held_out: HashSet<String> = held_out
+            .flat_map(|i| &pictures[i].captions)
             .map(|caption| normalised(caption))
+            .filter(|caption| !caption.is_empty())
             .collect();
         let mut texts = config.texts.iter().map(|path| Texts::read(path)).collect::<Result<Vec<_>, _>>()?;
         for file in &mut texts {
             let left_out = file.leave_out(&held_out);
-            let (path, kept) = (file.path.display(), file.captions.len());
+            anyhow::ensure!(
+                file.captions().len() > 0,
+                "{}: holds nothing but captions of held-out pictures; leave it out",
+                file.path.display()
+            );
+            let (path, kept) = (file.path.display(), file.captions().len());
             let _ = metalens::cli::say(format_args!(
                 "{path}: {kept} captions without pictures, {left_out} of held-out pictures left out"
             ));
@@ -112,7 +119,7 @@ impl Dataset {
         };
         // A word is known that one kind of captions says often enough.
         let of_texts = texts.iter().map(|file| {
-            let all = file.captions.iter().map(String::as_str);
+            let all = file.captions();
             (Box::new(all) as Box<dyn Iterator<Item = &str>>, config.vocabulary.min_count_of_texts)
         });
         let vocabulary = TrainingVocabulary::count_all(std::iter::once(words()).chain(of_texts));
@@ -162,9 +169,22 @@ impl Dataset {
     ) -> anyhow::Result<Self> {
         let Some(asked) = &config.concepts else { return Ok(self) };
         let index = self.features.index();
+        anyhow::ensure!(
+            index.trunk.cut.is_none(),
+            "{}: prepared with --blocks, and evidence is told from the whole trunk; prepare it without, or leave [concepts] out",
+            config.data.display()
+        );
         let views = index.pictures.len() * index.views;
         let evidence = match known.iter().find(|path| path.is_file()) {
-            Some(path) => Evidence::read(path, views)?,
+            Some(path) => {
+                let evidence = Evidence::read(path, views)?;
+                anyhow::ensure!(
+                    evidence.words.iter().all(|&word| (word as usize) < self.vocabulary.len()),
+                    "{}: evidence for other words; start from a run with the same data and texts",
+                    path.display()
+                );
+                evidence
+            }
             None => {
                 let captions = || self.training.iter().map(|sample| sample.captions.as_slice());
                 let words = content_words(captions(), &self.vocabulary, asked.min_pictures);
@@ -362,7 +382,7 @@ impl Dataset {
 
 /// A file's captions as token ids.
 fn encoded(file: &Texts, vocabulary: &TrainingVocabulary, max_words: usize) -> anyhow::Result<Vec<Vec<u32>>> {
-    let captions = file.captions.iter().map(|caption| vocabulary.encode(caption, max_words));
+    let captions = file.captions().map(|caption| vocabulary.encode(caption, max_words));
     let captions: Vec<Vec<u32>> =
         captions.filter(|caption| caption.iter().any(|&word| word != UNKNOWN)).collect();
     anyhow::ensure!(

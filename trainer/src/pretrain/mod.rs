@@ -72,6 +72,10 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
     let features = Features::open(&config.data)?;
     let folder = RunFolder(folder.to_owned());
     let dataset = Dataset::new(features, config)?;
+    match start {
+        Start::Anew => folder.require_empty()?,
+        Start::Resume => folder.require_same(&dataset)?,
+    }
     let dataset = dataset.with_concepts(config, &folder.evidence_or_of(&config.initial), stop)?;
     let (mut trainer, _held) = match start {
         Start::Anew => Trainer::anew(config, &dataset, &folder)?,
@@ -192,8 +196,13 @@ impl<'a> Trainer<'a> {
         if config.concepts.as_ref().is_some_and(|asked| !asked.pointing) {
             // softplus of this is nothing, and it rests.
             let off = Tensor::new(&[-20.0_f32, 0.0], &dataset.device)?;
-            let bias = parameters.iter().find(|(name, _)| *name == "pointer.bias");
-            bias.map(|(_, var)| var.set(&off)).transpose()?;
+            for (name, var) in parameters.iter() {
+                match name {
+                    "pointer.bias" => var.set(&off)?,
+                    "pointer.weight" => var.set(&var.zeros_like()?)?,
+                    _ => {}
+                }
+            }
         }
         let optimiser = AdamW::new(parameters.iter().map(|(_, var)| var))?;
         Self::new(config, dataset, parameters, optimiser, Progress::default())
@@ -368,8 +377,13 @@ impl<'a> Trainer<'a> {
             .iter()
             .map(|(name, var)| match store.get(var.as_tensor()).filter(|_| !rests(name)) {
                 Some(gradient) => Ok(gradient.flatten_all()?.to_vec1()?),
-                // Every picture of the batch may be shown, and nothing pointed at.
-                None if name == NO_PICTURE || name.starts_with("pointer.") => Ok(vec![0.0; var.elem_count()]),
+                // Every picture of the batch may be shown, and there may be no concept.
+                None if name == NO_PICTURE
+                    || name.starts_with("pointer.")
+                    || name.starts_with("concept.") =>
+                {
+                    Ok(vec![0.0; var.elem_count()])
+                }
                 None => anyhow::bail!("no gradient reaches {name}"),
             })
             .collect::<anyhow::Result<_>>()?;

@@ -10,6 +10,7 @@ mod depthwise;
 mod gru;
 mod math;
 mod matrix;
+mod plain;
 mod pointing;
 mod recurrence;
 #[cfg(test)]
@@ -18,8 +19,9 @@ mod tests;
 
 pub use cross_entropy::cross_entropy;
 pub use depthwise::{Window, depthwise};
+pub use plain::{Concepts, Pictures, Weights, attention_weights, padded, recur};
 pub use pointing::{Pointing, point};
-pub use recurrence::{Concepts, Pictures, Weights, attention_weights, decode, padded, recur};
+pub use recurrence::decode;
 
 use candle_core::{CpuStorage, DType, Layout, Result, Storage, Tensor};
 

@@ -56,55 +56,38 @@ fn check(shapes: &[&[usize]], f: impl Fn(&[Tensor]) -> Result<Tensor>) {
     }
 }
 
+/// Two pictures of five positions, three captions of 3, 2 and 1 words; word 2, key 4, token 3, state 3.
+const DECODER: [&[usize]; 11] =
+    [&[6, 2], &[2, 5, 4], &[2, 5, 3], &[2, 3], &[3, 4], &[4], &[4], &[5, 9], &[9], &[3, 9], &[9]];
+
+fn decoder(x: &[Tensor]) -> (Pictures<'_>, Weights<'_>) {
+    let pictures = Pictures { keys: &x[1], tokens: &x[2], state: &x[3] };
+    let weights = Weights {
+        query: &x[4],
+        query_bias: &x[5],
+        energy: &x[6],
+        input: &x[7],
+        input_bias: &x[8],
+        state: &x[9],
+        state_bias: &x[10],
+    };
+    (pictures, weights)
+}
+
 #[test]
 fn the_decoder_and_its_gradient_are_right() {
-    // Two pictures of five positions, three captions of 3, 2 and 1 words; word 2, key 4, token 3, state 3.
-    let shapes: [&[usize]; 11] =
-        [&[6, 2], &[2, 5, 4], &[2, 5, 3], &[2, 3], &[3, 4], &[4], &[4], &[5, 9], &[9], &[3, 9], &[9]];
-    check(&shapes, |x| {
-        let pictures = Pictures { keys: &x[1], tokens: &x[2], state: &x[3] };
-        let weights = Weights {
-            query: &x[4],
-            query_bias: &x[5],
-            energy: &x[6],
-            input: &x[7],
-            input_bias: &x[8],
-            state: &x[9],
-            state_bias: &x[10],
-        };
+    check(&DECODER, |x| {
+        let (pictures, weights) = decoder(x);
         mixed(&decode(&x[0], pictures, None, weights, &[3, 2, 1], &[1, 0, 1])?)
     });
 }
 
 #[test]
 fn the_decoder_looks_at_the_concepts_of_each_row() {
-    // As above, with three concepts: two of the first row, none of the second, and one that both others share.
-    let shapes: [&[usize]; 13] = [
-        &[6, 2],
-        &[2, 5, 4],
-        &[2, 5, 3],
-        &[2, 3],
-        &[3, 4],
-        &[4],
-        &[4],
-        &[5, 9],
-        &[9],
-        &[3, 9],
-        &[9],
-        &[3, 4],
-        &[3, 3],
-    ];
+    // With three concepts: two of the first row, none of the second, and one that the first and the third share.
+    let shapes = [&DECODER[..], &[&[3, 4], &[3, 3]]].concat();
     check(&shapes, |x| {
-        let pictures = Pictures { keys: &x[1], tokens: &x[2], state: &x[3] };
-        let weights = Weights {
-            query: &x[4],
-            query_bias: &x[5],
-            energy: &x[6],
-            input: &x[7],
-            input_bias: &x[8],
-            state: &x[9],
-            state_bias: &x[10],
-        };
+        let (pictures, weights) = decoder(x);
         let concepts = Concepts { keys: &x[11], tokens: &x[12], of_row: &[1..3, 0..0, 0..2] };
         mixed(&decode(&x[0], pictures, Some(concepts), weights, &[3, 2, 1], &[1, 0, 1])?)
     });

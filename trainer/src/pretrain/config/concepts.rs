@@ -30,7 +30,8 @@ pub struct ConceptsConfig {
     pub pointing: bool,
     /// From which confidence on a kind of evidence makes a concept.
     pub settings: Settings,
-    /// Probability that a concept of a picture which the caption says is made confident, so that the decoder learns to trust confidence.
+    /// Probability that a word which the caption says, and which can be a concept, is a confident one, whether evidence told it or not:
+    /// so the decoder learns to trust confidence.
     pub raised: f64,
     /// Probability that a concept is left out.
     pub dropped: f64,

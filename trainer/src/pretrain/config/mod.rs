@@ -417,6 +417,21 @@ mod tests {
     }
 
     #[test]
+    fn texts_need_concepts_and_concepts_are_looked_at() {
+        for (text, key) in [
+            ("texts = [\"captions.txt\"]", "texts"),
+            ("[concepts]\nfolds = 1", "concepts.folds"),
+            ("[concepts]\nraised = 1.5", "concepts.raised"),
+            ("[concepts]\ntokens = 17", "concepts.tokens"),
+            ("[concepts]\n[regularisation]\nword_dropout = 0.1", "regularisation.word_dropout"),
+        ] {
+            let error = read(&format!("data = \"d\"\n{text}\n")).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key} = ")) && error.lines().count() == 1, "{error}");
+        }
+        assert!(read("data = \"d\"\ntexts = [\"captions.txt\"]\n[concepts]\n").is_ok());
+    }
+
+    #[test]
     fn an_unknown_key_is_named_with_its_line() {
         let error = read("data = \"d\"\n[schedule]\nepoch = 3\n").unwrap_err().to_string();
         assert!(error.contains("line 3") && error.contains("epoch"), "{error}");
