@@ -1,4 +1,4 @@
-//! The gate by which the decoder points at concepts that were not said yet (Li et al. 2019, section 3.3, added to the logits
+//! The gate by which the decoder points at concepts that were not said yet (Li et al. 2019, section 3.2, added to the logits
 //! instead of blended in).
 //!
 //! ```text
@@ -10,9 +10,10 @@ use metalens_models::{MAX_CONCEPTS, TokenId};
 use super::MAX_HYPOTHESES;
 use crate::evidence::Concept;
 
-/// A picture's concepts, and which of them each hypothesis has said.
-#[derive(Default)]
-pub(super) struct Pointing {
+/// A picture's concepts, and which of them each hypothesis has said. The trainer points with it too, so that its trials say what a
+/// device would.
+#[derive(Clone, Debug, Default)]
+pub struct Pointing {
     concepts: heapless::Vec<Concept, MAX_CONCEPTS>,
     /// Of each hypothesis, a bit for each concept.
     said: heapless::Vec<Said, MAX_HYPOTHESES>,
@@ -38,15 +39,17 @@ impl Pointing {
         self.said = parents.iter().zip(words).take(MAX_HYPOTHESES).map(of).collect();
     }
 
-    /// Adds to the logits `row` of a hypothesis what its `pointer` is worth to concepts that it has not said.
-    pub fn point(&self, hypothesis: usize, pointer: [f32; 2], row: &mut [f32]) {
+    /// What a hypothesis' `pointer` adds to the logits of the concepts that it has not said: of each its id, and by how much.
+    pub fn bonuses(&self, hypothesis: usize, pointer: [f32; 2]) -> impl Iterator<Item = (usize, f32)> {
         let said = self.said.get(hypothesis).copied().unwrap_or(0);
         let [constant, slope] = pointer;
-        for (place, concept) in self.concepts.iter().enumerate() {
-            if said & (1 << place) == 0 {
-                row[concept.word.index()] += softplus(constant + slope * concept.confidence);
-            }
-        }
+        let open = self.concepts.iter().enumerate().filter(move |(place, _)| said & (1 << place) == 0);
+        open.map(move |(_, concept)| (concept.word.index(), softplus(constant + slope * concept.confidence)))
+    }
+
+    /// Adds them to the logits `row` of a hypothesis.
+    pub(super) fn point(&self, hypothesis: usize, pointer: [f32; 2], row: &mut [f32]) {
+        self.bonuses(hypothesis, pointer).for_each(|(word, bonus)| row[word] += bonus);
     }
 }
 
@@ -70,7 +73,7 @@ mod tests {
             row.map(|x: f32| (x * 1e4).round() / 1e4)
         };
         // ln(1 + e^0.8) and ln(1 + e^0).
-        let (first, second) = (1.1711, 0.6931);
+        let (first, second) = (1.1711, (1e4 * std::f32::consts::LN_2).round() / 1e4);
         pointing.follow(&[0], &[TokenId(0)]);
         assert_eq!(row(&pointing, 0), [0.0, second, 0.0, first]);
         pointing.follow(&[0, 0], &[TokenId(3), TokenId(2)]);

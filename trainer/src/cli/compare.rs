@@ -181,13 +181,14 @@ impl Ordinary {
     /// Of greedy captions by `body` and `head`.
     fn cider(&self, body: &Body, head: &Head<f32>) -> anyhow::Result<f64> {
         let encodings = body.encode_prepared(&self.features, &self.places)?;
-        let said = Gallery::new(body, head, encodings)?.base;
+        let all: Vec<usize> = (0..self.places.len()).collect();
+        let said = Gallery::new(body, head, encodings)?.captions(body, head, &all)?;
         let word = |&id: &u32| body.vocabulary().word(TokenId(id)).unwrap_or_default();
         let samples: Vec<Sample> = said
             .iter()
             .zip(&self.references)
             .map(|(said, references)| Sample {
-                hypothesis: said.words.iter().map(word).collect::<Vec<_>>().join(" "),
+                hypothesis: said.iter().map(word).collect::<Vec<_>>().join(" "),
                 references: references.clone(),
             })
             .collect();

@@ -2,7 +2,7 @@
 
 use candle_core::{Device, Result, Tensor};
 use metalens::engine;
-use ndarray::{Array1, Array2};
+use ndarray::{Array1, Array2, ArrayView2, concatenate};
 
 use crate::captioner::{LAYER_NORM_EPSILON, Parameters};
 use crate::onnx::{Axis, GraphBuilder, NotAGraph, Precision, float_attribute, int_attribute, ints_attribute};
@@ -53,6 +53,20 @@ impl Phi {
     #[must_use]
     pub fn width(&self) -> usize {
         self.mean.len()
+    }
+
+    /// That of a trunk's map `[positions, trunk]`.
+    ///
+    /// # Panics
+    /// When the map is of another trunk than R.
+    #[must_use]
+    pub fn of(&self, map: &ArrayView2<f32>) -> Array1<f32> {
+        let over_positions = ndarray::Axis(0);
+        let average = map.sum_axis(over_positions) / map.nrows().max(1) as f32;
+        let highest = map.fold_axis(over_positions, f32::NEG_INFINITY, |highest, x| highest.max(*x));
+        let pooled = concatenate![over_positions, average, highest];
+        let projected = self.projection.as_ref().map_or_else(|| pooled.clone(), |r| pooled.dot(r));
+        (projected - &self.mean) / &self.spread
     }
 
     /// That of an encoder's graph; none where it makes no phi.
@@ -190,7 +204,7 @@ fn projected(
 }
 
 /// decoder.onnx: `word i64[B]`, `state f32[B, state]`, `tokens f32[1, 49, token]`, `keys f32[1, 49, key]` ->
-/// `next_state f32[B, state]`, `z f32[B, feature]`, `attention f32[B, 49]`.
+/// `next_state f32[B, state]`, `z f32[B, feature]`, `attention f32[B, 49 + concepts]`.
 ///
 /// A captioner with concepts takes so many of them, `concepts i64[1, concepts]` (0: none) and `confidence f32[1, concepts]`, looks at
 /// them behind the positions, and makes `pointer f32[B, 2]`.

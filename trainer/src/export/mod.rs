@@ -130,9 +130,15 @@ pub fn adapted_head(body: &Body, head: &adaptation::Head<f32>, slots: usize) -> 
     let vector = |x: &Array1<f32>| Tensor::from_vec(x.to_vec(), x.len(), &Device::Cpu);
     tensors.insert("head.fc1.weight".to_owned(), matrix(&head.weight_1)?);
     tensors.insert("head.fc1.bias".to_owned(), vector(&head.bias_1)?);
-    tensors.insert("head.fc2.weight".to_owned(), matrix(&head.weight_2)?);
-    tensors.insert("head.fc2.bias".to_owned(), vector(&head.bias_2)?);
     let sizes = body.parameters().sizes;
+    for (name, words) in
+        [("head.fc2.weight", matrix(&head.weight_2)?), ("head.fc2.bias", vector(&head.bias_2)?)]
+    {
+        // Calibration changes the words' rows. The slot's stays.
+        let own = body.parameters().get(name);
+        let slot = own.narrow(0, sizes.vocabulary, sizes.rows() - sizes.vocabulary)?;
+        tensors.insert(name.to_owned(), Tensor::cat(&[words, slot], 0)?);
+    }
     let parameters = Parameters::from_tensors(sizes, &tensors, candle_core::DType::F32, &Device::Cpu)?;
     Ok(graphs::head(slots, &parameters, Precision::F16)?)
 }

@@ -7,12 +7,16 @@ use std::sync::atomic::AtomicBool;
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
 use metalens::engine::{self, Constant};
+use metalens::evidence::Concept;
 use metalens::language::words;
 use metalens::vision::{self, Encoder};
 use metalens_models::{Bundle, Vocabulary, file};
-use ndarray::{Array1, Array2, ArrayView2};
+use ndarray::Array2;
 
-use crate::captioner::{Batch, Captioner, Encoded, PackedCaptions, Parameters, Sizes};
+use super::concepts::Finder;
+use crate::captioner::{
+    Batch, Captioner, ConceptRows, Encoded, EncodedConcepts, NO_PICTURE, PackedCaptions, Parameters, Sizes,
+};
 use crate::features::Features;
 use crate::parallel;
 use crate::vocabulary::{END, START, UNKNOWN};
@@ -22,6 +26,8 @@ pub struct Body {
     bundle: Bundle,
     vocabulary: Vocabulary,
     parameters: Parameters,
+    /// What finds concepts, where it looks at them.
+    finder: Option<Finder>,
 }
 
 /// Pictures, as the encoder sees them; row-major and of one size each.
@@ -33,6 +39,8 @@ pub struct Encodings {
     pub keys: Vec<Vec<f32>>,
     /// The decoder's initial state `[state]`.
     pub states: Vec<Vec<f32>>,
+    /// What the decoder reads beside them, as a device would choose it; nothing for a bundle without concepts.
+    pub concepts: Vec<Vec<Concept>>,
 }
 
 /// What the decoder makes of a caption that it is made to read.
@@ -44,7 +52,7 @@ pub struct Taught {
     pub targets: Vec<usize>,
 }
 
-/// Pictures captioned at a time.
+/// Pictures encoded at a time.
 const PICTURES: usize = 64;
 /// Captions read at a time.
 const CAPTIONS: usize = 128;
@@ -77,20 +85,25 @@ impl Body {
             word: shapes.word,
             hidden: shapes.hidden,
             vocabulary: known,
-            concepts: false,
+            concepts: shapes.concepts > 0,
         };
-        // The graphs have rows for slots, which the trainer's parameters have not.
+        // The graphs have a row for each slot; the trainer's parameters have one for all of them, alike as these are, or none.
         for name in ["word.weight", "head.fc2.weight", "head.fc2.bias"] {
             if let Some(tensor) = tensors.get_mut(name) {
-                *tensor = tensor.narrow(0, 0, known)?;
+                *tensor = match tensor.dim(0)? {
+                    found if found < sizes.rows() => tensor.pad_with_zeros(0, 0, sizes.rows() - found)?,
+                    _ => tensor.narrow(0, 0, sizes.rows())?,
+                };
             }
         }
+        // No graph looks at no picture.
+        tensors.insert(NO_PICTURE.to_owned(), Tensor::zeros(sizes.token, DType::F32, &Device::Cpu)?);
         if let Some(energy) = tensors.get_mut("energy.weight") {
             *energy = energy.flatten_all()?;
         }
         let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, &Device::Cpu)
             .with_context(|| folder.display().to_string())?;
-        Ok(Self { vocabulary: bundle.vocabulary()?, bundle, parameters })
+        Ok(Self { vocabulary: bundle.vocabulary()?, finder: Finder::open(&bundle)?, bundle, parameters })
     }
 
     /// The bundle.
@@ -129,31 +142,39 @@ impl Body {
     /// When a picture cannot be decoded, or `stop` is set.
     pub fn encode(&self, files: &[PathBuf], stop: &AtomicBool) -> anyhow::Result<Encodings> {
         let graph = vision::load_encoder(&self.bundle)?;
+        let finder = self.finder.as_ref();
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let done = parallel::map(files, cores, "pictures encoded", stop, || {
             let mut encoder = Encoder::new(&graph, self.bundle.manifest())?;
+            let mut detector = finder.map(Finder::detector).transpose()?.flatten();
             Ok(move |path: &PathBuf| {
                 let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
                 let picture = vision::decode(&bytes).with_context(|| path.display().to_string())?;
                 encoder.preprocess(&picture)?;
                 encoder.encode()?;
                 let seen = encoder.tokens()?;
-                Ok([seen.tokens.to_vec(), seen.keys.to_vec(), seen.state.to_vec()])
+                let concepts = match finder {
+                    None => Vec::new(),
+                    Some(finder) => finder.of_picture(&picture, &encoder, detector.as_mut())?,
+                };
+                Ok(([seen.tokens.to_vec(), seen.keys.to_vec(), seen.state.to_vec()], concepts))
             })
         })?;
         let mut encodings = Encodings::default();
-        for [tokens, keys, state] in done {
+        for ([tokens, keys, state], concepts) in done {
             encodings.tokens.push(tokens);
             encodings.keys.push(keys);
             encodings.states.push(state);
+            encodings.concepts.push(concepts);
         }
         Ok(encodings)
     }
 
-    /// Encodes pictures of a prepared folder, whose trunk must be the bundle's.
+    /// Encodes pictures of a prepared folder, whose trunk must be the bundle's, and where the bundle needs them its classes and its
+    /// detector too.
     ///
     /// # Errors
-    /// When shapes do not fit.
+    /// When shapes do not fit, or the folder lacks what concepts are found by.
     pub fn encode_prepared(&self, features: &Features, pictures: &[usize]) -> anyhow::Result<Encodings> {
         let captioner = Captioner::new(&self.parameters);
         let shapes = self.bundle.manifest().shapes;
@@ -171,15 +192,24 @@ impl Body {
             encodings.tokens.extend(rows(&encoded.tokens)?);
             encodings.keys.extend(rows(&encoded.keys)?);
             encodings.states.extend(rows(&encoded.state)?);
+            encodings.concepts.extend(self.concepts_of(features, pictures)?);
         }
         Ok(encodings)
+    }
+
+    /// The concepts of pictures of a prepared folder; nothing where the bundle has none.
+    fn concepts_of(&self, features: &Features, pictures: &[usize]) -> anyhow::Result<Vec<Vec<Concept>>> {
+        match &self.finder {
+            None => Ok(vec![Vec::new(); pictures.len()]),
+            Some(finder) => finder.of_prepared(features, pictures),
+        }
     }
 
     /// Captions of pictures of a prepared folder, for a body that learns; pairs of a place there and its words' ids.
     ///
     /// # Errors
-    /// When shapes do not fit.
-    pub fn batch(&self, features: &Features, captions: &[(usize, Vec<u32>)]) -> candle_core::Result<Batch> {
+    /// As [`Self::encode_prepared`].
+    pub fn batch(&self, features: &Features, captions: &[(usize, Vec<u32>)]) -> anyhow::Result<Batch> {
         let mut pictures: Vec<usize> = captions.iter().map(|(picture, _)| *picture).collect();
         pictures.sort_unstable();
         pictures.dedup();
@@ -193,10 +223,29 @@ impl Body {
         let words: Vec<&[u32]> = captions.iter().map(|(_, words)| words.as_slice()).collect();
         let mut packed = PackedCaptions::new(&words, START, END);
         packed.inputs = self.known(&packed.inputs);
-        Ok(Batch::new(Tensor::from_vec(flat, shape, &Device::Cpu)?, &of_row, packed))
+        let batch = Batch::new(Tensor::from_vec(flat, shape, &Device::Cpu)?, &of_row, packed);
+        if !self.parameters.sizes.concepts {
+            return Ok(batch);
+        }
+        let concepts = self.concepts_of(features, &pictures)?;
+        let rows: Vec<Vec<Concept>> = of_row.iter().map(|&row| concepts[row as usize].clone()).collect();
+        Ok(batch.with_concepts(&rows))
     }
 
-    fn tensors(&self, encodings: &Encodings, pictures: &[usize]) -> candle_core::Result<Encoded> {
+    /// Concepts of pictures, a row each, as the decoder looks at them.
+    pub(super) fn concepts(
+        &self,
+        encodings: &Encodings,
+        rows: impl Iterator<Item = usize>,
+    ) -> candle_core::Result<Option<EncodedConcepts>> {
+        if !self.parameters.sizes.concepts {
+            return Ok(None);
+        }
+        let rows = ConceptRows::new(rows.map(|picture| encodings.concepts[picture].as_slice()));
+        Captioner::new(&self.parameters).concepts(&rows).map(Some)
+    }
+
+    pub(super) fn tensors(&self, encodings: &Encodings, pictures: &[usize]) -> candle_core::Result<Encoded> {
         let gather = |rows: &[Vec<f32>], inner: &[usize]| {
             let mut flat = Vec::with_capacity(pictures.len() * rows[pictures[0]].len());
             pictures.iter().for_each(|&picture| flat.extend_from_slice(&rows[picture]));
@@ -213,6 +262,9 @@ impl Body {
 
     /// Makes the decoder read captions: `captions` are pairs of a picture's place in `encodings` and its words' ids. Ids
     /// beyond the known words are slots.
+    ///
+    /// z looks at concepts. What the inner loop and the outer loop make of it does not point at them, and neither does calibration on
+    /// a device: what is learned is the head alone.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -236,7 +288,8 @@ impl Body {
                 .map(|&row| pictures.binary_search(&captions[row].0).unwrap_or_default() as u32)
                 .collect();
             let packed = PackedCaptions { inputs: self.known(&packed.inputs), ..packed };
-            let z = captioner.read(&packed, &encoded, None, &of_row, &mut None)?;
+            let concepts = self.concepts(encodings, packed.order.iter().map(|&row| captions[row].0))?;
+            let z = captioner.read(&packed, &encoded, concepts.as_ref(), &of_row, &mut None)?;
             let width = z.dim(1)?;
             let z: Vec<f32> = z.flatten_all()?.to_vec1()?;
             for (row, places) in packed.places().into_iter().enumerate() {
@@ -249,58 +302,11 @@ impl Body {
         Ok(taught.into_iter().flatten().collect())
     }
 
-    /// Captions pictures, all at once: `next` is given z `[rows, feature]` and the place in `pictures` of each row, and
-    /// chooses each row's next word. A caption ends with the end, or after `max_words` words.
-    ///
-    /// # Errors
-    /// When shapes do not fit.
-    pub fn say(
-        &self,
-        encodings: &Encodings,
-        pictures: &[usize],
-        max_words: usize,
-        mut next: impl FnMut(&ArrayView2<f32>, &[usize], Length) -> Vec<u32>,
-    ) -> anyhow::Result<Vec<Said>> {
-        let captioner = Captioner::new(&self.parameters);
-        let mut said = vec![Said::default(); pictures.len()];
-        for (chunk, pictures) in pictures.chunks(PICTURES).enumerate() {
-            let first = chunk * PICTURES;
-            let encoded = self.tensors(encodings, pictures)?;
-            let mut state = encoded.state.clone();
-            let mut speaking: Vec<u32> = (0..pictures.len() as u32).collect();
-            let mut words = vec![START; pictures.len()];
-            for length in 0..max_words {
-                let step = captioner.step(&self.known(&words), &state, &encoded, None, &speaking)?;
-                let (rows, width) = step.z.dims2()?;
-                let z = Array2::from_shape_vec((rows, width), step.z.flatten_all()?.to_vec1()?)?;
-                let places: Vec<usize> = speaking.iter().map(|&row| first + row as usize).collect();
-                let chosen = next(&z.view(), &places, Length(length));
-                let (mut kept, mut kept_rows) = (Vec::new(), Vec::new());
-                words.clear();
-                for (row, (&word, &place)) in chosen.iter().zip(&places).enumerate() {
-                    said[place].z.push(z.row(row).to_owned());
-                    if word != END {
-                        said[place].words.push(word);
-                        words.push(word);
-                        kept.push(speaking[row]);
-                        kept_rows.push(row as u32);
-                    }
-                }
-                if kept.is_empty() {
-                    break;
-                }
-                let index = Tensor::from_slice(&kept_rows, kept_rows.len(), &Device::Cpu)?;
-                state = step.state.index_select(&index, 0)?;
-                speaking = kept;
-            }
-        }
-        Ok(said)
-    }
-
-    /// Slots are read as the unknown word, like the exported decoder reads them.
-    fn known(&self, words: &[u32]) -> Vec<u32> {
+    /// Slots are read as the slot's word, or where there is none as the unknown one, like the exported decoder reads them.
+    pub(super) fn known(&self, words: &[u32]) -> Vec<u32> {
         let known = self.parameters.sizes.vocabulary as u32;
-        words.iter().map(|&word| if word < known { word } else { UNKNOWN }).collect()
+        let slot = if self.parameters.sizes.concepts { known } else { UNKNOWN };
+        words.iter().map(|&word| if word < known { word } else { slot }).collect()
     }
 }
 
@@ -309,17 +315,4 @@ pub(super) fn fresh(parameters: &Parameters) -> candle_core::Result<Parameters> 
     let copy = |(name, tensor): (String, Tensor)| Ok((name, tensor.copy()?));
     let tensors = parameters.tensors().into_iter().map(copy).collect::<candle_core::Result<_>>()?;
     Parameters::from_tensors(parameters.sizes, &tensors, DType::F32, &Device::Cpu)
-}
-
-/// Words that a caption has so far.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Length(pub usize);
-
-/// A caption that the body was driven to.
-#[derive(Clone, Debug, Default)]
-pub struct Said {
-    /// Its words.
-    pub words: Vec<u32>,
-    /// z `[feature]` at each of them, and at the end.
-    pub z: Vec<Array1<f32>>,
 }

@@ -3,14 +3,16 @@
 use metalens::adaptation::{Head, Initialization, Observation, Read, References, Shown, said};
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate};
 
-use super::body::{Body, Encodings, Length, Said};
+use super::body::{Body, Encodings};
+use super::say::{Length, Said, Scores};
 use crate::vocabulary::END;
 
 /// Encoded pictures and their captions before calibration.
 pub struct Gallery {
     /// What the encoder made of them.
     pub encodings: Encodings,
-    /// Greedy captions before calibration.
+    /// Greedy captions before calibration by the head alone, along which a device observes pictures; what it says points at concepts
+    /// too, where there are any.
     pub base: Vec<Said>,
 }
 
@@ -19,7 +21,12 @@ impl Encodings {
     #[must_use]
     pub fn select(&self, pictures: &[usize]) -> Self {
         let some = |all: &[Vec<f32>]| pictures.iter().map(|&picture| all[picture].clone()).collect();
-        Self { tokens: some(&self.tokens), keys: some(&self.keys), states: some(&self.states) }
+        Self {
+            tokens: some(&self.tokens),
+            keys: some(&self.keys),
+            states: some(&self.states),
+            concepts: pictures.iter().map(|&picture| self.concepts[picture].clone()).collect(),
+        }
     }
 
     /// Visual tokens `[positions, width]` of a picture.
@@ -59,9 +66,32 @@ impl Gallery {
     pub fn new(body: &Body, head: &Head<f32>, encodings: Encodings) -> anyhow::Result<Self> {
         let all: Vec<usize> = (0..encodings.tokens.len()).collect();
         let max_words = body.bundle().manifest().decoding.max_words;
-        let base = body
-            .say(&encodings, &all, max_words, |z, _, length| most_probable(&head.logits(z).view(), length))?;
+        let base = body.say(&encodings, &all, max_words, |asked| {
+            most_probable(&head.logits(&asked.z).view(), asked.length)
+        })?;
         Ok(Self { encodings, base })
+    }
+
+    /// The words that are said of pictures before calibration, concepts pointed at where there are any; `head` is the one that the
+    /// gallery was made with.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn captions(
+        &self,
+        body: &Body,
+        head: &Head<f32>,
+        pictures: &[usize],
+    ) -> anyhow::Result<Vec<Vec<u32>>> {
+        if !body.parameters().sizes.concepts {
+            return Ok(pictures.iter().map(|&picture| self.base[picture].words.clone()).collect());
+        }
+        let max_words = body.bundle().manifest().decoding.max_words;
+        let said = body.say(&self.encodings, pictures, max_words, |asked| {
+            let logits = asked.pointed(Scores::Logits(head.logits(&asked.z)));
+            most_probable(&logits.view(), asked.length)
+        })?;
+        Ok(said.into_iter().map(|said| said.words).collect())
     }
 
     /// How probably each known word is said of a picture.

@@ -9,11 +9,11 @@ use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 
 use super::Body;
-use super::body::Length;
 use super::episode::Episode;
 use super::gallery::{Gallery, most_probable};
 use super::outer::Learned;
 use super::places::support;
+use super::say::{Asked, Scores};
 use crate::vocabulary::END;
 
 /// A way to adapt.
@@ -140,19 +140,18 @@ impl Trial<'_> {
         let new_words = episode.new_words.len();
         let initialization = self.initialization;
         match method {
-            Method::Before => Ok(pictures
-                .iter()
-                .map(|&picture| self.text(&indices(&self.gallery.base[picture].words), &episode.new_words))
-                .collect()),
+            Method::Before => {
+                let said = self.before(pictures)?;
+                Ok(said.iter().map(|words| self.text(words, &episode.new_words)).collect())
+            }
             Method::OwnNames => {
                 let known = self.initialization.head.words();
                 let own = self.own_name(episode);
                 let rename =
                     |word| own.filter(|(_, name)| *name == word).map_or(word, |(new, _)| known + new);
-                let words = |&picture: &usize| {
-                    indices(&self.gallery.base[picture].words).into_iter().map(rename).collect::<Vec<_>>()
-                };
-                Ok(pictures.iter().map(|picture| self.text(&words(picture), &episode.new_words)).collect())
+                let renamed = |words: Vec<usize>| words.into_iter().map(rename).collect::<Vec<_>>();
+                let said = self.before(pictures)?.into_iter();
+                Ok(said.map(|words| self.text(&renamed(words), &episode.new_words)).collect())
             }
             Method::Nearest => Ok(self.nearest(episode, pictures)),
             Method::Consensus { temperature } => {
@@ -168,15 +167,17 @@ impl Trial<'_> {
                 let calibrated = still(initialization).calibrate(&episode.support, new_words);
                 let head = &initialization.head;
                 let cosines: Vec<Array1<f32>> = self.cosines(&calibrated, pictures);
-                let said = self.speak(pictures, |z, places, _| {
-                    remembered(head, &calibrated.memory, blend, z, places, &cosines, new_words)
+                let said = self.speak(pictures, |Asked { z, places, .. }, _| {
+                    let memory = &calibrated.memory;
+                    Scores::Probabilities(remembered(head, memory, blend, z, places, &cosines, new_words))
                 })?;
                 Ok(self.texts(&said, episode))
             }
             Method::FineTuned { steps, rate } => {
                 let start = still(initialization).calibrate(&episode.support, new_words).head.into_head();
                 let tuned = fine_tune(start, &tokens(episode), steps, rate);
-                Ok(self.texts(&self.speak(pictures, |z, _, _| tuned.logits(z))?, episode))
+                let said = self.speak(pictures, |asked, _| Scores::Logits(tuned.logits(&asked.z)))?;
+                Ok(self.texts(&said, episode))
             }
             Method::Calibrated => self.calibrated(initialization, episode, pictures),
             Method::Shots(shots) => {
@@ -291,10 +292,10 @@ impl Trial<'_> {
     ) -> anyhow::Result<Vec<String>> {
         let mut gates = self.gates(initialization, calibrated, pictures);
         gates.iter_mut().for_each(change);
-        let mut said = self.speak(pictures, |z, places, already| {
-            let asked: Vec<Row<f32>> =
+        let mut said = self.speak(pictures, |Asked { z, places, .. }, already| {
+            let rows: Vec<Row<f32>> =
                 places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();
-            initialization.probabilities(calibrated, z, &asked)
+            Scores::Probabilities(initialization.probabilities(calibrated, z, &rows))
         })?;
         if let Some(consensus) = initialization.consensus(calibrated) {
             for (gate, said) in gates.iter().zip(&mut said) {
@@ -332,26 +333,32 @@ impl Trial<'_> {
         pictures.iter().map(said).collect()
     }
 
-    /// Greedy captions. `score` is given z `[rows, feature]`, each row's place in `pictures`, and by place the new words that
+    /// What is said of pictures without adaptation.
+    fn before(&self, pictures: &[usize]) -> anyhow::Result<Vec<Vec<usize>>> {
+        let said = self.gallery.captions(self.body, &self.initialization.head, pictures)?;
+        Ok(said.iter().map(|words| indices(words)).collect())
+    }
+
+    /// Greedy captions, which point at concepts as a device does. `score` is given what is asked, and by place the new words that
     /// stand in the caption so far.
     fn speak(
         &self,
         pictures: &[usize],
-        mut score: impl FnMut(&ArrayView2<f32>, &[usize], &[Vec<usize>]) -> Array2<f32>,
+        mut score: impl FnMut(&Asked, &[Vec<usize>]) -> Scores,
     ) -> anyhow::Result<Vec<Vec<usize>>> {
         let known = self.initialization.head.words();
         let mut already = vec![Vec::new(); pictures.len()];
         let max_words = self.body.bundle().manifest().decoding.max_words;
-        let said =
-            self.body.say(&self.gallery.encodings, pictures, max_words, |z, places, length: Length| {
-                let chosen = most_probable(&score(z, places, &already).view(), length);
-                for (&word, &place) in chosen.iter().zip(places) {
-                    if word as usize >= known {
-                        already[place].push(word as usize - known);
-                    }
+        let said = self.body.say(&self.gallery.encodings, pictures, max_words, |asked| {
+            let scores = asked.pointed(score(asked, &already));
+            let chosen = most_probable(&scores.view(), asked.length);
+            for (&word, &place) in chosen.iter().zip(asked.places) {
+                if word as usize >= known {
+                    already[place].push(word as usize - known);
                 }
-                chosen
-            })?;
+            }
+            chosen
+        })?;
         Ok(said.iter().map(|said| indices(&said.words)).collect())
     }
 

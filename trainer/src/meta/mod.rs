@@ -2,6 +2,7 @@
 
 mod apart;
 mod body;
+mod concepts;
 mod config;
 mod detectors;
 mod episode;
@@ -15,9 +16,10 @@ mod outer;
 mod places;
 mod protocol;
 mod references;
+mod say;
 mod train;
 
-pub use body::{Body, Encodings, Length, Said, Taught};
+pub use body::{Body, Encodings, Taught};
 pub use config::{EvidenceConfig, MetaConfig, OuterConfig};
 pub use detectors::{DetectorConfig, Detectors, Labelled};
 pub use episode::{Episode, Query, episode, known_words};
@@ -28,6 +30,7 @@ pub use method::{Method, Part, Trial};
 pub use outer::{Algorithm, Learned, Lesson, Source, Support};
 pub use protocol::{Estimate, Protocol, Reached, table, table_by_concept};
 pub use references::{references, to_file};
+pub use say::{Asked, Length, Said, Scores};
 pub use train::{MetaTrained, MetaTrainer, meta_train};
 
 /// How concepts are divided among meta-train, meta-validation and meta-test: few numbers are learned, many are reported.

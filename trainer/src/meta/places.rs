@@ -193,7 +193,7 @@ impl Prepared<'_> {
         body: &Body,
         captions: &[(usize, Vec<u32>)],
         wanted: impl Fn(u32) -> bool,
-    ) -> candle_core::Result<Source> {
+    ) -> anyhow::Result<Source> {
         let captions: Vec<(usize, Vec<u32>)> =
             captions.iter().map(|(picture, words)| (self.places[*picture], words.clone())).collect();
         let batch = body.batch(self.features, &captions)?;
@@ -241,7 +241,7 @@ impl<'a> Kept<'a> {
             })
             .map(|picture| (picture, base[picture].words.clone()))
             .collect();
-        Ok(self.prepared.read(self.body, &captions, |_| true)?)
+        self.prepared.read(self.body, &captions, |_| true)
     }
 }
 
