@@ -246,15 +246,15 @@ impl Bundle {
             .map_err(|source| BundleError::Vocabulary { path: self.folder.join(file::VOCABULARY), source })
     }
 
-    /// The checked sources of evidence; none in a bundle without concepts.
+    /// The checked sources of evidence for words of the bundle's `vocabulary`; none in a bundle without concepts.
     ///
     /// # Errors
-    /// As [`Self::vocabulary`], and when a line is no source, or its word none of the vocabulary.
-    pub fn sources(&self) -> Result<Option<Sources>, BundleError> {
+    /// As [`Self::read`], and when a line is no source, or its word none of the vocabulary.
+    pub fn sources(&self, vocabulary: &Vocabulary) -> Result<Option<Sources>, BundleError> {
         let Manifest { shapes, evidence: Some(_), detector, .. } = &self.manifest else { return Ok(None) };
         let text = self.read(file::CONCEPTS)?;
         let things = detector.as_ref().map_or(0, |detector| detector.things);
-        Sources::parse(&text, &self.vocabulary()?, shapes.classes, things)
+        Sources::parse(&text, vocabulary, shapes.classes, things)
             .map(Some)
             .map_err(|source| BundleError::Sources { path: self.folder.join(file::CONCEPTS), source })
     }

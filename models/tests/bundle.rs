@@ -251,7 +251,8 @@ fn a_bundle_has_all_that_belongs_to_concepts_or_nothing_of_it() {
         path
     };
     let path = written(&whole, &files);
-    let error = Bundle::open(&path).unwrap().sources().unwrap_err().to_string();
+    let bundle = Bundle::open(&path).unwrap();
+    let error = bundle.sources(&bundle.vocabulary().unwrap()).unwrap_err().to_string();
     assert!(error.contains("concepts.txt: line 2: \"cat\" is no word of the vocabulary"), "{error}");
 
     let without = |name: &str| {

@@ -1,6 +1,6 @@
 //! The evidence of a bundle: `evidence.safetensors`, `concepts.txt` and their settings.
 
-use metalens_models::{Bundle, Manifest, Sources, TokenId, file};
+use metalens_models::{Bundle, Manifest, Sources, TokenId, Vocabulary, file};
 use ndarray::{Array1, Array2, ArrayView1};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -35,13 +35,13 @@ pub struct EvidenceError {
 }
 
 impl Evidence {
-    /// The evidence of a bundle; none of one without concepts.
+    /// The evidence of a bundle with this vocabulary; none of one without concepts.
     ///
     /// # Errors
     /// When a file is refused, or its shapes are not those of the manifest and of the sources.
-    pub fn load(bundle: &Bundle) -> Result<Option<Self>, CaptionerError> {
+    pub fn load(bundle: &Bundle, vocabulary: &Vocabulary) -> Result<Option<Self>, CaptionerError> {
         let Manifest { evidence: Some(settings), shapes, .. } = bundle.manifest() else { return Ok(None) };
-        let Some(sources) = bundle.sources()? else { return Ok(None) };
+        let Some(sources) = bundle.sources(vocabulary)? else { return Ok(None) };
         let bytes = bundle.read(file::EVIDENCE)?;
         let wrong = |reason: String| EvidenceError { path: bundle.folder().join(file::EVIDENCE), reason };
         let tensors = SafeTensors::deserialize(&bytes).map_err(|error| wrong(error.to_string()))?;
@@ -60,7 +60,7 @@ impl Evidence {
         let weight = Array2::from_shape_vec((rows, phi), take(tensor::WEIGHT, &[rows, phi])?)
             .map_err(|error| wrong(error.to_string()))?;
         let bias = Array1::from_vec(take(tensor::BIAS, &[rows])?);
-        let forms = Forms::new(&bundle.vocabulary()?);
+        let forms = Forms::new(vocabulary);
         Ok(Some(Self { weight, bias, sources, settings: *settings, most: shapes.concepts, forms }))
     }
 
@@ -122,9 +122,7 @@ fn numbers(view: &TensorView) -> Option<Vec<f32>> {
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests {
-    use metalens_models::{
-        CaptionEvidence, ClassEvidence, SlotRange, SpecialTokens, ThingEvidence, Vocabulary,
-    };
+    use metalens_models::{CaptionEvidence, ClassEvidence, SlotRange, SpecialTokens, ThingEvidence};
 
     use super::*;
 

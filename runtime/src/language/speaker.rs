@@ -49,7 +49,7 @@ impl Speaker {
             decoder: Decoder::new(&graphs, width, &manifest.shapes, &vocabulary)?,
             beam: Beam::new(settings),
             greedy: Beam::new(BeamSettings { width: 1, ..settings }),
-            evidence: Evidence::load(bundle)?,
+            evidence: Evidence::load(bundle, &vocabulary)?,
             vocabulary,
             shapes: manifest.shapes,
             max_words,

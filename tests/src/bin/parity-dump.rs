@@ -34,7 +34,7 @@ fn main() -> anyhow::Result<()> {
     let bundle = Bundle::open(&arguments.bundle)?;
     let vocabulary = bundle.vocabulary()?;
     let mut graphs = Graphs::open(&bundle)?;
-    let evidence = Evidence::load(&bundle)?;
+    let evidence = Evidence::load(&bundle, &vocabulary)?;
     let size = bundle.manifest().shapes.concepts;
     let mut preprocessor = Preprocessor::new(bundle.manifest().preprocessing.clone());
     std::fs::create_dir_all(&arguments.out)?;

@@ -232,10 +232,8 @@ impl<'a> Captioner<'a> {
         if let Some(EncodedConcepts { tokens: of_concepts, keys: keys_of_concepts, rows }) = concepts {
             let of_row = &rows.of(picture_of_row);
             let padded = ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
-            let free = Tensor::zeros((words.len(), keys.dim(1)?), keys.dtype(), keys.device())?;
-            keys = Tensor::cat(&[&keys, &padded.0], 1)?;
-            tokens = Tensor::cat(&[&tokens, &padded.1], 1)?;
-            barred = Some(Tensor::cat(&[&free, &padded.2], 1)?);
+            let (all_keys, all_tokens, bars) = padded.behind(&keys, &tokens)?;
+            (keys, tokens, barred) = (all_keys, all_tokens, Some(bars));
         }
         let attention = ops::attention_weights(state, &keys, weights, barred.as_ref())?;
         let context = attention.unsqueeze(1)?.matmul(&tokens)?.squeeze(1)?;

@@ -103,7 +103,8 @@ impl Body {
         }
         let parameters = Parameters::from_tensors(sizes, &tensors, DType::F32, &Device::Cpu)
             .with_context(|| folder.display().to_string())?;
-        Ok(Self { vocabulary: bundle.vocabulary()?, finder: Finder::open(&bundle)?, bundle, parameters })
+        let vocabulary = bundle.vocabulary()?;
+        Ok(Self { finder: Finder::open(&bundle, &vocabulary)?, vocabulary, bundle, parameters })
     }
 
     /// The bundle.

@@ -3,7 +3,7 @@
 use metalens::engine::Graph;
 use metalens::evidence::{Concept, Evidence};
 use metalens::vision::{self, Detector, Encoder, Picture};
-use metalens_models::{Bundle, DetectorShape, file};
+use metalens_models::{Bundle, DetectorShape, Vocabulary, file};
 use ndarray::ArrayView2;
 
 use crate::export::Phi;
@@ -20,8 +20,8 @@ pub(super) struct Finder {
 
 impl Finder {
     /// That of a bundle; none where it has no concepts.
-    pub fn open(bundle: &Bundle) -> anyhow::Result<Option<Self>> {
-        let Some(evidence) = Evidence::load(bundle)? else { return Ok(None) };
+    pub fn open(bundle: &Bundle, vocabulary: &Vocabulary) -> anyhow::Result<Option<Self>> {
+        let Some(evidence) = Evidence::load(bundle, vocabulary)? else { return Ok(None) };
         let detector = match &bundle.manifest().detector {
             None => None,
             Some(shape) => {

@@ -113,16 +113,15 @@ impl Dataset {
                 "{path}: {kept} captions without pictures, {left_out} of held-out pictures left out"
             ));
         }
-        let words = || {
-            let all = train.iter().flat_map(|&i| pictures[i].captions.iter().map(String::as_str));
-            (Box::new(all) as Box<dyn Iterator<Item = &str>>, config.vocabulary.min_count)
-        };
+        let of_pictures = train.iter().flat_map(|&i| pictures[i].captions.iter().map(String::as_str));
+        let of_pictures: (Box<dyn Iterator<Item = &str>>, _) =
+            (Box::new(of_pictures), config.vocabulary.min_count);
         // A word is known that one kind of captions says often enough.
         let of_texts = texts.iter().map(|file| {
             let all = file.captions();
             (Box::new(all) as Box<dyn Iterator<Item = &str>>, config.vocabulary.min_count_of_texts)
         });
-        let vocabulary = TrainingVocabulary::count_all(std::iter::once(words()).chain(of_texts));
+        let vocabulary = TrainingVocabulary::count_all(std::iter::once(of_pictures).chain(of_texts));
         anyhow::ensure!(
             vocabulary.len() > SPECIAL.len(),
             "{}: no word stands vocabulary.min_count = {} times in the training captions; lower it",

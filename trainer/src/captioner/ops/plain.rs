@@ -65,12 +65,37 @@ pub fn attention_weights(
 /// What bars a position: added to its score, it leaves nothing of its weight.
 pub const BARRED: f32 = -1e4;
 
-/// Keys `[rows, most, key]` and tokens `[rows, most, token]` of each row's concepts, as many as the row with the most has, and what
-/// bars those that a row has not, `[rows, most]`.
+/// The concepts of some rows, as many for each as the row with the most has.
+pub struct Padded {
+    /// `[rows, most, key]`.
+    keys: Tensor,
+    /// `[rows, most, token]`.
+    tokens: Tensor,
+    /// What bars those that a row has not, `[rows, most]`.
+    barred: Tensor,
+}
+
+impl Padded {
+    /// Keys and tokens `[rows, positions, …]` of the first rows' pictures with those of their concepts behind, and what bars concepts
+    /// that a row has not, `[rows, positions + most]`.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn behind(&self, keys: &Tensor, tokens: &Tensor) -> Result<(Tensor, Tensor, Tensor)> {
+        let (rows, positions, _) = keys.dims3()?;
+        let joined = |of_picture: &Tensor, of_concepts: &Tensor| {
+            Tensor::cat(&[of_picture, &of_concepts.narrow(0, 0, rows)?], 1)
+        };
+        let free = Tensor::zeros((rows, positions), keys.dtype(), keys.device())?;
+        Ok((joined(keys, &self.keys)?, joined(tokens, &self.tokens)?, joined(&free, &self.barred)?))
+    }
+}
+
+/// Pads the concepts of rows.
 ///
 /// # Errors
 /// When shapes do not fit.
-pub fn padded(concepts: Concepts) -> Result<(Tensor, Tensor, Tensor)> {
+pub fn padded(concepts: Concepts) -> Result<Padded> {
     let rows = concepts.of_row.len();
     let most = concepts.of_row.iter().map(ExactSizeIterator::len).max().unwrap_or(0).max(1);
     let nothing = concepts.keys.dim(0)?;
@@ -89,7 +114,7 @@ pub fn padded(concepts: Concepts) -> Result<(Tensor, Tensor, Tensor)> {
         Tensor::cat(&[all, &none], 0)?.index_select(&index, 0)?.reshape((rows, most, width))
     };
     let barred = Tensor::from_vec(barred, (rows, most), device)?.to_dtype(concepts.keys.dtype())?;
-    Ok((pick(concepts.keys)?, pick(concepts.tokens)?, barred))
+    Ok(Padded { keys: pick(concepts.keys)?, tokens: pick(concepts.tokens)?, barred })
 }
 
 /// The state after reading a word's embedding `[rows, word]` and the context `[rows, token]` it looked at.
@@ -123,11 +148,9 @@ pub(super) fn decode(
         let mut keys = pictures.keys.index_select(&here, 0)?;
         let mut tokens = pictures.tokens.index_select(&here, 0)?;
         let mut barred = None;
-        if let Some((concept_keys, concept_tokens, not_there)) = &padded {
-            let free = Tensor::zeros((rows, keys.dim(1)?), keys.dtype(), keys.device())?;
-            barred = Some(Tensor::cat(&[&free, &not_there.narrow(0, 0, rows)?], 1)?);
-            keys = Tensor::cat(&[&keys, &concept_keys.narrow(0, 0, rows)?], 1)?;
-            tokens = Tensor::cat(&[&tokens, &concept_tokens.narrow(0, 0, rows)?], 1)?;
+        if let Some(padded) = &padded {
+            let (all_keys, all_tokens, bars) = padded.behind(&keys, &tokens)?;
+            (keys, tokens, barred) = (all_keys, all_tokens, Some(bars));
         }
         let attention = attention_weights(&state, &keys, weights, barred.as_ref())?;
         let context = attention.unsqueeze(1)?.matmul(&tokens)?.squeeze(1)?;
