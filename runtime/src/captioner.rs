@@ -2,16 +2,17 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::thread::ScopedJoinHandle;
 use std::time::Instant;
 
-use metalens_models::{Bundle, BundleError, Manifest, Shapes, file};
+use metalens_models::{Bundle, BundleError, DetectorShape, Manifest, Shapes, TokenId, file};
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
 use crate::adaptation::Learned;
-use crate::engine::EngineError;
+use crate::engine::{EngineError, Graph};
 use crate::evidence::{Concept, EvidenceError};
 use crate::language::{Applied, MAX_BEAM, Scene, Speaker};
-use crate::vision::{self, Detector, Encoder, Picture};
+use crate::vision::{self, Detector, Encoder, Picture, Thing};
 
 /// Why a captioner could not be opened or used.
 #[derive(Debug, thiserror::Error)]
@@ -66,6 +67,23 @@ pub struct Evident {
     pub evidence: f32,
 }
 
+/// A thing that the detector found, by the word for it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+pub struct Located {
+    /// As it is printed.
+    pub word: String,
+    /// How surely, from 0 to 1.
+    pub evidence: f32,
+    /// Left edge of its box, as a share of the picture's width.
+    pub left: f32,
+    /// Upper edge, as a share of the picture's height.
+    pub top: f32,
+    /// As a share of the picture's width.
+    pub width: f32,
+    /// As a share of the picture's height.
+    pub height: f32,
+}
+
 /// What the captioner says of a picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Caption {
@@ -80,6 +98,8 @@ pub struct Caption {
     pub concepts: Vec<Evident>,
     /// How much each word looked at each concept, `[words, concepts]`.
     pub concept_attention: Array2<f32>,
+    /// Where the detector found what it told a concept from, surest first.
+    pub boxes: Vec<Located>,
     /// How much the picture is like what was calibrated on, from 0 to 1; none without a calibration.
     pub familiarity: Option<f32>,
     /// Milliseconds for resizing and encoding the picture.
@@ -127,15 +147,17 @@ impl Captioner {
         if !(1..=MAX_BEAM).contains(&width) {
             return Err(CaptionerError::Beam(width));
         }
+        let shape = manifest.detector.as_ref().filter(|_| options.detector);
         // The encoder takes as long to load as all the rest.
-        let (encoder, speaker, detector) = std::thread::scope(|scope| {
+        let (encoder, detector, speaker) = std::thread::scope(|scope| {
             let encoder = scope.spawn(|| vision::load_encoder(bundle));
+            let detector = scope.spawn(|| shape.map(|shape| detector(bundle, shape)).transpose());
             let speaker = Speaker::load(bundle, width);
-            let detector = if options.detector { detector(bundle) } else { Ok(None) };
-            (encoder.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), speaker, detector)
+            (joined(encoder), joined(detector), speaker)
         });
-        let (speaker, detector) = (speaker?, detector?);
+        let speaker = speaker?;
         let encoder = Encoder::new(&encoder?, &manifest)?;
+        let detector = shape.zip(detector?).map(|(shape, graph)| Detector::new(&graph, shape)).transpose()?;
         Ok(Self { encoder, detector, speaker, concepts: Vec::new(), learned: None, manifest })
     }
 
@@ -216,6 +238,7 @@ impl Captioner {
             attention: said.attention,
             concepts: self.concepts.iter().map(|concept| self.evident(concept)).collect(),
             concept_attention: said.concept_attention,
+            boxes: self.boxes()?,
             familiarity,
             encoder_ms: 0.0,
             decoder_ms: milliseconds(began),
@@ -223,15 +246,35 @@ impl Captioner {
     }
 
     fn evident(&self, concept: &Concept) -> Evident {
-        let word = self.speaker.vocabulary().word(concept.word).unwrap_or_default().to_owned();
-        Evident { word, evidence: concept.confidence }
+        Evident { word: self.written(concept.word), evidence: concept.confidence }
+    }
+
+    /// Where the detector found things of enough evidence for a concept.
+    fn boxes(&self) -> Result<Vec<Located>, EngineError> {
+        let (Some(detector), Some(evidence)) = (&self.detector, self.speaker.evidence()) else {
+            return Ok(Vec::new());
+        };
+        let located = |thing: Thing| {
+            let Thing { class, score, x, y, width, height } = thing;
+            let word = self.written(evidence.thing(class)?);
+            Some(Located { word, evidence: score, left: x, top: y, width, height })
+        };
+        let found = detector.boxes(evidence.settings().things.at_least)?;
+        Ok(found.into_iter().filter_map(located).collect())
+    }
+
+    fn written(&self, word: TokenId) -> String {
+        self.speaker.vocabulary().word(word).unwrap_or_default().to_owned()
     }
 }
 
-/// The detector of a bundle that carries one.
-fn detector(bundle: &Bundle) -> Result<Option<Detector>, CaptionerError> {
-    let Some(shape) = &bundle.manifest().detector else { return Ok(None) };
-    Ok(Some(Detector::open(&bundle.read(file::DETECTOR)?, file::DETECTOR, shape)?))
+/// The graph of a bundle's detector.
+fn detector(bundle: &Bundle, shape: &DetectorShape) -> Result<Graph, CaptionerError> {
+    Ok(vision::load_detector(&bundle.read(file::DETECTOR)?, file::DETECTOR, shape)?)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> T {
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Milliseconds since `began`.

@@ -26,4 +26,4 @@ pub mod language;
 pub mod store;
 pub mod vision;
 
-pub use captioner::{Caption, Captioner, CaptionerError, Evident, Options, Word};
+pub use captioner::{Caption, Captioner, CaptionerError, Evident, Located, Options, Word};

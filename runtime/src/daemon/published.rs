@@ -6,7 +6,7 @@ use ndarray::Array2;
 use serde::Serialize;
 
 use crate::store::Generation;
-use crate::{Caption, Evident, Word};
+use crate::{Caption, Evident, Located, Word};
 
 /// A caption of a frame: one line on standard output, and what every other output makes of it.
 #[derive(Clone, Debug, Serialize)]
@@ -36,9 +36,12 @@ pub struct Published {
     /// How much each word looked at each concept, `[words, concepts]`.
     #[serde(skip)]
     pub concept_attention: Array2<f32>,
+    /// Where the detector found things.
+    #[serde(skip)]
+    pub boxes: Vec<Located>,
 }
 
-/// A caption, with where its words looked.
+/// A caption, with where its words looked and where the detector found things.
 #[derive(Serialize)]
 struct Event<'a> {
     #[serde(flatten)]
@@ -47,6 +50,7 @@ struct Event<'a> {
     attention: Vec<Vec<u16>>,
     /// The same over `concepts`.
     concept_attention: Vec<Vec<u16>>,
+    boxes: &'a [Located],
 }
 
 impl Published {
@@ -65,6 +69,7 @@ impl Published {
             concepts: caption.concepts,
             attention: caption.attention,
             concept_attention: caption.concept_attention,
+            boxes: caption.boxes,
         }
     }
 
@@ -74,13 +79,14 @@ impl Published {
         json(self)
     }
 
-    /// The same with `attention`.
+    /// The same with `attention`, `concept_attention` and `boxes`.
     #[must_use]
     pub fn event(&self) -> String {
         json(&Event {
             published: self,
             attention: thousandths(&self.attention),
             concept_attention: thousandths(&self.concept_attention),
+            boxes: &self.boxes,
         })
     }
 }
@@ -124,6 +130,14 @@ mod tests {
             attention: Array2::from_elem((1, 2), 0.25),
             concepts: vec![Evident { word: "dog".to_owned(), evidence: 0.5 }],
             concept_attention: Array2::from_elem((1, 1), 0.5),
+            boxes: vec![Located {
+                word: "dog".to_owned(),
+                evidence: 0.5,
+                left: 0.25,
+                top: 0.0,
+                width: 0.5,
+                height: 1.0,
+            }],
             familiarity: None,
             encoder_ms: 0.0,
             decoder_ms: 0.0,
@@ -137,6 +151,8 @@ mod tests {
              \"concepts\":[{\"word\":\"dog\",\"evidence\":0.5}]}"
         );
         let event = published.event();
-        assert!(event.ends_with(",\"attention\":[[250,250]],\"concept_attention\":[[500]]}"), "{event}");
+        let end = ",\"attention\":[[250,250]],\"concept_attention\":[[500]],\
+                   \"boxes\":[{\"word\":\"dog\",\"evidence\":0.5,\"left\":0.25,\"top\":0.0,\"width\":0.5,\"height\":1.0}]}";
+        assert!(event.ends_with(end), "{event}");
     }
 }

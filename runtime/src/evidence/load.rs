@@ -89,6 +89,18 @@ impl Evidence {
         concepts
     }
 
+    /// What makes a concept.
+    #[must_use]
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The word for a class of the detector's, where it has one.
+    #[must_use]
+    pub fn thing(&self, class: usize) -> Option<TokenId> {
+        self.sources.things.iter().find(|(_, thing)| *thing == class).map(|(word, _)| *word)
+    }
+
     /// The concepts that the search has to say, strongest first: those of enough confidence of which none of the captions
     /// that it `found` says a form; of several forms of one word the strongest.
     pub(crate) fn required<'a>(

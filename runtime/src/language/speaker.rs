@@ -60,6 +60,11 @@ impl Speaker {
         &self.vocabulary
     }
 
+    /// What tells concepts; none of a bundle without.
+    pub fn evidence(&self) -> Option<&Evidence> {
+        self.evidence.as_ref()
+    }
+
     /// What the picture shows that was encoded last, and in which the detector found `things`; nothing without evidence.
     pub fn concepts(&self, encoder: &Encoder, things: Option<&[f32]>) -> Result<Vec<Concept>, EngineError> {
         let Some(evidence) = &self.evidence else { return Ok(Vec::new()) };

@@ -113,6 +113,7 @@ mod tests {
             attention: Array2::from_elem((2, 4), 0.25),
             concepts: Vec::new(),
             concept_attention: Array2::zeros((2, 0)),
+            boxes: Vec::new(),
             familiarity: None,
             encoder_ms: 0.0,
             decoder_ms: 0.0,

@@ -19,9 +19,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const STYLE: &str = "text/css; charset=utf-8";
 
 /// What the page loads: name, kind, content.
-pub(super) const FILES: [(&str, &str, &str); 12] = [
+pub(super) const FILES: [(&str, &str, &str); 13] = [
     ("api.js", SCRIPT, include_str!("page/api.js")),
     ("app.js", SCRIPT, include_str!("page/app.js")),
+    ("boxes.js", SCRIPT, include_str!("page/boxes.js")),
     ("caption.js", SCRIPT, include_str!("page/caption.js")),
     ("dom.js", SCRIPT, include_str!("page/dom.js")),
     ("heat.js", SCRIPT, include_str!("page/heat.js")),

@@ -4,27 +4,26 @@
 //! and all in strides; the probability o that there is anything, and p_c that it is of class c.
 
 use metalens_models::DetectorShape;
-use serde::Serialize;
 
 use super::BOX;
 
 /// Boxes of one class that share more than this of what both cover are of one thing.
 const SAME: f32 = 0.45;
 
-/// A thing, and where it is.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+/// A thing, and its box.
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Thing {
     /// Its class, from 0.
     pub class: usize,
     /// How sure the detector is, 0 … 1.
     pub score: f32,
-    /// Left edge, in pixels.
+    /// Left edge.
     pub x: f32,
     /// Upper edge.
     pub y: f32,
-    /// In pixels.
+    /// From left to right.
     pub width: f32,
-    /// In pixels.
+    /// From top to bottom.
     pub height: f32,
 }
 

@@ -15,7 +15,7 @@ pub(super) struct Letterbox {
     height: usize,
     resizer: Resizer,
     pixels: Vec<f32>,
-    /// Of the last picture: its size.
+    /// Of the last picture: its size in pixels.
     picture: [u32; 2],
     /// What it was multiplied by.
     scale: f32,
@@ -72,12 +72,13 @@ impl Letterbox {
         }
     }
 
-    /// What was found in the input, in pixels of the last picture and cut at its edges; nothing where it lies beside.
+    /// What was found in the input, as shares of the last picture's width and height and cut at its edges; nothing where it lies
+    /// beside.
     pub(super) fn in_picture(&self, thing: Thing) -> Option<Thing> {
-        let [width, height] = self.picture.map(|side| side as f32);
-        let cut = |at: f32, side: f32| (at / self.scale).clamp(0.0, side);
-        let (left, right) = (cut(thing.x, width), cut(thing.x + thing.width, width));
-        let (top, bottom) = (cut(thing.y, height), cut(thing.y + thing.height, height));
+        let [width, height] = self.picture.map(|side| side as f32 * self.scale);
+        let share = |at: f32, side: f32| (at / side).clamp(0.0, 1.0);
+        let (left, right) = (share(thing.x, width), share(thing.x + thing.width, width));
+        let (top, bottom) = (share(thing.y, height), share(thing.y + thing.height, height));
         let inside = Thing { x: left, y: top, width: right - left, height: bottom - top, ..thing };
         (inside.width > 0.0 && inside.height > 0.0).then_some(inside)
     }
@@ -105,13 +106,13 @@ mod tests {
     }
 
     #[test]
-    fn boxes_are_told_in_pixels_of_the_picture() {
+    fn boxes_are_told_as_shares_of_the_picture() {
         let mut letterbox = Letterbox::new(8, 8);
         letterbox.run(&RgbImage::new(32, 16));
         let thing = |x, y, width, height| Thing { class: 3, score: 0.5, x, y, width, height };
         // The scale is 1/4; the picture ends in row 4 of the input.
-        assert_eq!(letterbox.in_picture(thing(1.0, 1.0, 2.0, 2.0)), Some(thing(4.0, 4.0, 8.0, 8.0)));
-        assert_eq!(letterbox.in_picture(thing(-1.0, 3.0, 2.0, 5.0)), Some(thing(0.0, 12.0, 4.0, 4.0)));
+        assert_eq!(letterbox.in_picture(thing(1.0, 1.0, 2.0, 2.0)), Some(thing(0.125, 0.25, 0.25, 0.5)));
+        assert_eq!(letterbox.in_picture(thing(-1.0, 3.0, 2.0, 5.0)), Some(thing(0.0, 0.75, 0.125, 0.25)));
         assert_eq!(letterbox.in_picture(thing(1.0, 5.0, 2.0, 2.0)), None);
     }
 }

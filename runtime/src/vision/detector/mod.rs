@@ -79,7 +79,8 @@ impl Detector {
         &self.scores
     }
 
-    /// Where the last picture shows things of this score and higher, surest first, in pixels of the picture.
+    /// Where the last picture shows things of this score and higher, surest first, as shares of its width and
+    /// height.
     ///
     /// # Errors
     /// When nothing was looked at yet.

@@ -1,6 +1,7 @@
 // The caption as it is spoken, word by word; a word that is pointed at shows where it looked.
 
 import { by, make, percent, tell } from "./dom.js";
+import { draw } from "./boxes.js";
 import * as heat from "./heat.js";
 import { still } from "./live.js";
 
@@ -105,22 +106,27 @@ function look(place) {
   if (!shown?.attention?.[place]) return;
   looked = place;
   [...line.children].forEach((word, other) => word.setAttribute("aria-pressed", String(other === place)));
-  heat.show(shown.attention[place], shown.still);
+  const concepts = told(place);
+  const canvas = heat.show(shown.attention[place], shown.still);
+  draw(canvas, (shown.boxes ?? []).filter((box) => concepts.some(({ word }) => word === box.word)));
   const { word, probability } = shown.words[place];
-  hint.replaceChildren(make("strong", {}, word), ` — ${percent(probability)} sure. Bright is where it looked.${concepts(place)}`);
+  hint.replaceChildren(make("strong", {}, word), ` — ${percent(probability)} sure. Bright is where it looked.${listed(concepts)}`);
   by("held").hidden = false;
 }
 
 /** Which concepts a word looked at most. */
-function concepts(place) {
+function told(place) {
   const weights = shown.concept_attention?.[place] ?? [];
-  const most = weights
+  return weights
     .map((weight, concept) => ({ weight, word: shown.concepts[concept].word }))
     .filter(({ weight }) => weight >= WORTH_TELLING)
     .sort((a, b) => b.weight - a.weight)
-    .slice(0, MOST_CONCEPTS)
-    .map(({ weight, word }) => `${word} (${percent(weight / 1000)})`);
-  return most.length ? ` It went by ${most.join(", ")}.` : "";
+    .slice(0, MOST_CONCEPTS);
+}
+
+function listed(concepts) {
+  const each = concepts.map(({ weight, word }) => `${word} (${percent(weight / 1000)})`);
+  return each.length ? ` It went by ${each.join(", ")}.` : "";
 }
 
 function letGo() {

@@ -18,7 +18,7 @@ const RAMP = [
 const canvas = by("heat");
 const fine = document.createElement("canvas");
 
-/** Shows the weights of a square grid, row by row, over a copy of the picture, or else over the live one. */
+/** Shows the weights of a square grid, row by row, over a copy of the picture, or else over the live one; returns the canvas. */
 export function show(weights, still) {
   const grid = Math.round(Math.sqrt(weights.length));
   canvas.width = still?.width ?? 560;
@@ -31,6 +31,7 @@ export function show(weights, still) {
   // The outermost points stand half a point inside: stretched over the whole picture, as the encoder sees it.
   context.drawImage(fine, 0, 0, canvas.width, canvas.height);
   canvas.hidden = false;
+  return canvas;
 }
 
 /** Shows the live picture again. */
