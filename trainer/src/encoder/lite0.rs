@@ -2,10 +2,10 @@
 
 use metalens_models::Preprocessing;
 
-use super::checkpoint::Weights;
+use super::checkpoint::{Weight, Weights};
 use super::fold::{Convolution, fold, tensor};
 use super::{EncoderError, TrunkShape};
-use crate::onnx::{GraphBuilder, Precision, int_attribute, ints_attribute};
+use crate::onnx::{self, GraphBuilder, Precision, int_attribute, ints_attribute};
 
 /// Width and height of the picture, in pixels.
 const IMAGE_SIZE: usize = 224;
@@ -221,6 +221,32 @@ pub fn write(weights: &Weights, output: Output, precision: Precision) -> Result<
         }
         Output::Classifier => net.classifier(&map, weights, "logits")?,
     }
+    Ok(net.graph.finish())
+}
+
+/// The trunk whose layers go `share` of the way from those of the published checkpoint to those of the trunk in `encoder`, the
+/// encoder's graph of a bundle (Wortsman et al. 2022, equation 1). It keeps the checkpoint's classifier.
+///
+/// # Errors
+/// When either lacks a tensor or has one of another shape, or `encoder` is no graph.
+pub fn towards_bundle(
+    published: &Weights,
+    encoder: &[u8],
+    share: f32,
+    precision: Precision,
+) -> Result<Vec<u8>, EncoderError> {
+    let named = |(name, shape, data)| (name, Weight { shape, data });
+    let learned: Weights = onnx::weights(encoder)?.into_iter().map(named).collect();
+    let blended = |layer: &Layer| {
+        let weight = tensor(&learned, &format!("{}.weight", layer.name), &layer.shape())?.to_vec();
+        let bias = tensor(&learned, &format!("{}.bias", layer.name), &[layer.output])?.to_vec();
+        Ok(folded(published, layer)?.towards(&Convolution { weight, bias }, share))
+    };
+    let mut net = Net::new(&blended, precision);
+    let map = net.lower(BLOCKS)?;
+    let map = net.upper(map, BLOCKS)?;
+    net.tokens(&map);
+    net.classes_of(&map, Some(published))?;
     Ok(net.graph.finish())
 }
 

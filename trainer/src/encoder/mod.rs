@@ -10,7 +10,9 @@ pub mod learned;
 mod lite0;
 
 pub use fold::Convolution;
-pub use lite0::{BLOCKS, CLASSES, FEATURE_SIZE, Layer, Output, complete, folded, lite0, write, write_lower};
+pub use lite0::{
+    BLOCKS, CLASSES, FEATURE_SIZE, Layer, Output, complete, folded, lite0, towards_bundle, write, write_lower,
+};
 
 use metalens_models::Preprocessing;
 use serde::{Deserialize, Serialize};
@@ -54,21 +56,21 @@ pub fn some_blocks(text: &str) -> Result<usize, String> {
 #[derive(Debug, thiserror::Error)]
 pub enum EncoderError {
     /// A tensor that the architecture needs is not in the checkpoint.
-    #[error("the checkpoint has no tensor {0}; it is not an EfficientNet-Lite0")]
+    #[error("no tensor {0}; this is not an EfficientNet-Lite0")]
     Missing(String),
     /// A tensor has another shape than the architecture says.
     #[error("tensor {name} has shape {found:?}, EfficientNet-Lite0 needs {needed:?}")]
     Shape {
         /// The tensor.
         name: String,
-        /// Its shape in the checkpoint.
+        /// Its shape.
         found: Vec<usize>,
         /// The shape that the architecture asks for.
         needed: Vec<usize>,
     },
-    /// What was taken for a part of the trunk is another graph.
-    #[error("the trunk's lower part: {0}")]
-    Lower(#[from] crate::onnx::NotAGraph),
+    /// What was taken for the trunk or a part of it is another graph.
+    #[error("the trunk: {0}")]
+    Graph(#[from] crate::onnx::NotAGraph),
     /// A learned layer could not be read.
     #[error("parameters: {0}")]
     Parameters(#[from] candle_core::Error),
