@@ -124,13 +124,14 @@ fn a_caption_is_as_probable_as_candle_says_and_looks_where_it_does() {
         let rows = ConceptRows::new([concepts.as_slice()]);
         let encoded = trained.encode(&features(&picture), &mut None).unwrap();
         let of_picture = trained.concepts(&rows).unwrap();
+        let seen = trained.seen(&encoded, Some(&of_picture)).unwrap();
         let mut state = encoded.state.clone();
         let mut said = vec![false; concepts.len()];
         let mut before = START;
         let mut sum = 0.0;
         let words: Vec<u32> = caption.words.iter().map(|word| id(&drawn, &word.word)).collect();
         for (place, next) in words.iter().copied().chain([END]).take(8).enumerate() {
-            let step = trained.step(&[before], &state, &encoded, Some(&of_picture), &[0]).unwrap();
+            let step = trained.step(&[before], &state, &seen, &[0]).unwrap();
             let mut pointings = Vec::new();
             rows.point_at(before, 0, &(0..concepts.len()), &mut said, &mut pointings);
             let logits = trained.head(&step.z, &mut None).unwrap();

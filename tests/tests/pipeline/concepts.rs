@@ -37,12 +37,12 @@ fn said(captioner: &Captioner, encoded: &Encoded, vocabulary: &[String], concept
     let concepts: Vec<Concept> =
         concepts.iter().map(|&(word, confidence)| Concept { word: TokenId(id(word)), confidence }).collect();
     let rows = ConceptRows::new([concepts.as_slice()]);
-    let seen = captioner.concepts(&rows).unwrap();
+    let seen = captioner.seen(encoded, Some(&captioner.concepts(&rows).unwrap())).unwrap();
     let mut spoken = vec![false; concepts.len()];
     let (mut state, mut words) = (encoded.state.clone(), vec![START]);
     while words.len() < 12 {
         let word = *words.last().unwrap();
-        let step = captioner.step(&[word], &state, encoded, Some(&seen), &[0]).unwrap();
+        let step = captioner.step(&[word], &state, &seen, &[0]).unwrap();
         let mut pointings = Vec::new();
         rows.point_at(word, 0, &rows.of_row[0], &mut spoken, &mut pointings);
         let logits = captioner.head(&step.z, &mut None).unwrap();

@@ -75,12 +75,13 @@ fn candle_and_the_exported_graphs_agree_to_1e_4_at_every_step() {
         assert_close("keys", &flat(&encoded.keys), encoder.output(1).unwrap());
         assert_close("initial state", &flat(&encoded.state), encoder.output(2).unwrap());
 
+        let seen = trained.seen(&encoded, None).unwrap();
         let mut state = encoded.state.clone();
         decoder.set(2, encoder.output(0).unwrap()).unwrap();
         decoder.set(3, encoder.output(1).unwrap()).unwrap();
         let caption = vocabulary.encode(&drawing::captions(kind)[1], 12);
         for word in [&[1], caption.as_slice()].concat() {
-            let step = trained.step(&[word], &state, &encoded, None, &[0]).unwrap();
+            let step = trained.step(&[word], &state, &seen, &[0]).unwrap();
             let logits = flat(&trained.head(&step.z, &mut None).unwrap());
             decoder.set_i64(0, &[i64::from(word)]).unwrap();
             decoder.set(1, &flat(&state)).unwrap();

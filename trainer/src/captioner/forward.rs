@@ -56,6 +56,16 @@ impl Encoded {
     }
 }
 
+/// What captions look at that are said word by word: each picture's visual tokens, and those of its concepts behind.
+pub struct Seen {
+    /// `[pictures, 49 + concepts, token]`, as many concepts as the picture with the most has.
+    tokens: Tensor,
+    /// `[pictures, 49 + concepts, key]`.
+    keys: Tensor,
+    /// What bars concepts that a picture has not `[pictures, 49 + concepts]`.
+    barred: Option<Tensor>,
+}
+
 /// What one decoder step makes.
 pub struct Step {
     /// h_t `[rows, state]`.
@@ -211,30 +221,32 @@ impl<'a> Captioner<'a> {
         table.index_select(&Tensor::from_slice(words, words.len(), table.device())?, 0)
     }
 
-    /// One decoder step of free-running captioning: row i reads `words[i]` and looks at picture `picture_of_row[i]`, and at the
-    /// concepts that this picture has.
+    /// What captions of encoded pictures look at, each of which has the concepts of its row.
     ///
     /// # Errors
     /// When shapes do not fit.
-    pub fn step(
-        &self,
-        words: &[u32],
-        state: &Tensor,
-        encoded: &Encoded,
-        concepts: Option<&EncodedConcepts>,
-        picture_of_row: &[u32],
-    ) -> Result<Step> {
+    pub fn seen(&self, encoded: &Encoded, concepts: Option<&EncodedConcepts>) -> Result<Seen> {
+        let Encoded { keys, tokens, .. } = encoded;
+        let Some(concepts) = concepts else {
+            return Ok(Seen { tokens: tokens.clone(), keys: keys.clone(), barred: None });
+        };
+        let EncodedConcepts { tokens: of_concepts, keys: keys_of_concepts, rows } = concepts;
+        let of_row = &rows.of_row;
+        let padded = ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
+        let (keys, tokens, barred) = padded.behind(keys, tokens)?;
+        Ok(Seen { tokens, keys, barred: Some(barred) })
+    }
+
+    /// One decoder step of free-running captioning: row i reads `words[i]` and looks at picture `picture_of_row[i]`.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn step(&self, words: &[u32], state: &Tensor, seen: &Seen, picture_of_row: &[u32]) -> Result<Step> {
         let weights = self.recurrent();
         let pictures = Tensor::from_slice(picture_of_row, picture_of_row.len(), state.device())?;
-        let mut keys = encoded.keys.index_select(&pictures, 0)?;
-        let mut tokens = encoded.tokens.index_select(&pictures, 0)?;
-        let mut barred = None;
-        if let Some(EncodedConcepts { tokens: of_concepts, keys: keys_of_concepts, rows }) = concepts {
-            let of_row = &rows.of(picture_of_row);
-            let padded = ops::padded(ops::Concepts { keys: keys_of_concepts, tokens: of_concepts, of_row })?;
-            let (all_keys, all_tokens, bars) = padded.behind(&keys, &tokens)?;
-            (keys, tokens, barred) = (all_keys, all_tokens, Some(bars));
-        }
+        let of_rows = |of_pictures: &Tensor| of_pictures.index_select(&pictures, 0);
+        let (keys, tokens) = (of_rows(&seen.keys)?, of_rows(&seen.tokens)?);
+        let barred = seen.barred.as_ref().map(of_rows).transpose()?;
         let attention = ops::attention_weights(state, &keys, weights, barred.as_ref())?;
         let context = attention.unsqueeze(1)?.matmul(&tokens)?.squeeze(1)?;
         let word = self.embed(words)?;

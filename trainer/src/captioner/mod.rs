@@ -30,7 +30,7 @@ mod parameters;
 
 pub use batch::{Batch, PackedCaptions};
 pub use concepts::{ConceptRows, EncodedConcepts};
-pub use forward::{Captioner, Dropout, Encoded, Step};
+pub use forward::{Captioner, Dropout, Encoded, Seen, Step};
 pub use parameters::{NO_PICTURE, Parameters, Sizes};
 
 /// LayerNorm's epsilon, here and in the exported graph.

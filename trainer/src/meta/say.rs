@@ -87,12 +87,12 @@ impl Body {
             for (pointing, &picture) in pointings.iter_mut().zip(pictures) {
                 pointing.look_at(&encodings.concepts[picture]);
             }
+            let seen = captioner.seen(&encoded, concepts.as_ref())?;
             let mut state = encoded.state.clone();
             let mut speaking: Vec<u32> = (0..pictures.len() as u32).collect();
             let mut words = vec![START; pictures.len()];
             for length in 0..max_words {
-                let step =
-                    captioner.step(&self.known(&words), &state, &encoded, concepts.as_ref(), &speaking)?;
+                let step = captioner.step(&self.known(&words), &state, &seen, &speaking)?;
                 let (rows, width) = step.z.dims2()?;
                 let z = Array2::from_shape_vec((rows, width), step.z.flatten_all()?.to_vec1()?)?;
                 let places: Vec<usize> = speaking.iter().map(|&row| first + row as usize).collect();

@@ -18,6 +18,7 @@ pub(super) fn speak(
 ) -> Result<Vec<Vec<u32>>> {
     let encoded = captioner.encode(features, &mut None)?.detach();
     let concepts = concepts.map(|rows| captioner.concepts(rows)).transpose()?.map(|all| all.detach());
+    let seen = captioner.seen(&encoded, concepts.as_ref())?;
     let words_known = captioner.vocabulary();
     let rows = features.dim(0)? * per_picture;
     let picture_of = |row: usize| (row / per_picture) as u32;
@@ -35,7 +36,7 @@ pub(super) fn speak(
     let mut state =
         encoded.state.index_select(&Tensor::from_slice(&pictures, rows, features.device())?, 0)?;
     for length in 0..max_words {
-        let step = captioner.step(&words, &state, &encoded, concepts.as_ref(), &pictures)?;
+        let step = captioner.step(&words, &state, &seen, &pictures)?;
         let mut logits = captioner.head(&step.z, &mut None)?;
         if let Some(concepts) = &concepts {
             let mut pointings = Vec::new();
