@@ -31,6 +31,9 @@ pub struct Arguments {
     /// The detector that the bundle carries, where the run learned with one: the file that `prepare --detector` was given.
     #[arg(long, value_name = "FILE")]
     detector: Option<PathBuf>,
+    /// Choose anew what becomes a concept, such as concepts.classes=false or concepts.settings.required=0.9; may be given several times.
+    #[arg(long, value_name = "KEY=VALUE")]
+    set: Vec<String>,
     /// New words that the bundle can take.
     #[arg(long, default_value_t = 256, value_parser = slots)]
     slots: usize,
@@ -54,7 +57,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let golden = arguments.golden.display();
     let picture = std::fs::read(&arguments.golden).with_context(|| golden.to_string())?;
     anyhow::ensure!(picture.starts_with(&JPEG), "{golden}: the picture of the self-test needs to be a JPEG");
-    let config = Config::read(&arguments.run.join("run.toml"))?;
+    let own = arguments.run.join("run.toml");
+    let config = Config::read_with(&own, &arguments.set)?;
+    anyhow::ensure!(
+        config.is_but_for_evidence(&Config::read(&own)?),
+        "--set: what {} says was learned with; captions, classes, things and settings of [concepts] can be chosen anew",
+        own.display()
+    );
     let features = Features::open(&config.data)?;
     let folder = RunFolder(arguments.run.clone());
     folder.require_trunk(features.index())?;

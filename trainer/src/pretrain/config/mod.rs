@@ -369,6 +369,20 @@ impl Config {
         config.check(path)?;
         Ok(config)
     }
+
+    /// Whether this is what `other` says, but for which evidence makes concepts: that can be chosen anew when a run is exported.
+    #[must_use]
+    pub fn is_but_for_evidence(&self, other: &Self) -> bool {
+        let chosen = other.concepts.as_ref();
+        let concepts = self.concepts.clone().zip(chosen).map(|(concepts, chosen)| ConceptsConfig {
+            captions: chosen.captions,
+            classes: chosen.classes,
+            things: chosen.things,
+            settings: chosen.settings,
+            ..concepts
+        });
+        self.concepts.is_some() == chosen.is_some() && Self { concepts, ..self.clone() } == *other
+    }
 }
 
 fn wrong_setting(setting: &str, error: &toml::de::Error) -> ConfigError {
@@ -414,6 +428,24 @@ mod tests {
         let config = read("data = \"data/flickr8k\"").unwrap();
         assert_eq!(config.model, Model::default());
         assert_eq!(config.shards, 2);
+    }
+
+    #[test]
+    fn which_evidence_makes_concepts_can_be_chosen_anew_and_nothing_else() {
+        let own = read("data = \"d\"\n[concepts]\n").unwrap();
+        let changes: [fn(&mut ConceptsConfig); 3] = [
+            |concepts| concepts.classes = false,
+            |concepts| (concepts.captions, concepts.things) = (false, false),
+            |concepts| concepts.settings.required = 0.9,
+        ];
+        for change in changes {
+            let mut chosen = own.clone();
+            chosen.concepts.iter_mut().for_each(change);
+            assert!(chosen != own && chosen.is_but_for_evidence(&own), "{:?}", chosen.concepts);
+        }
+        for text in ["data = \"d\"", "data = \"d\"\n[concepts]\ntokens = 5", "data = \"e\"\n[concepts]"] {
+            assert!(!read(text).unwrap().is_but_for_evidence(&own), "{text}");
+        }
     }
 
     #[test]
