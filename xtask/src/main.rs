@@ -48,6 +48,9 @@ enum Bench {
         /// A folder that `metalens-trainer prepare --mirrored` wrote.
         #[arg(long)]
         data: PathBuf,
+        /// Files of captions without pictures, for a captioner that knows concepts and reads as many of them.
+        #[arg(long, value_name = "FILE", num_args = 1..)]
+        texts: Vec<PathBuf>,
         /// Shards here, threads there.
         #[arg(long, default_value_t = 2)]
         threads: usize,
@@ -79,8 +82,8 @@ enum Bench {
 
 fn main() -> ExitCode {
     let result = match Task::parse() {
-        Task::Bench(Bench::Pretrain { data, threads, rounds, steps }) => {
-            bench::pretrain(&data, threads, rounds, steps)
+        Task::Bench(Bench::Pretrain { data, texts, threads, rounds, steps }) => {
+            bench::pretrain(&data, &texts, threads, rounds, steps)
         }
         Task::Bench(Bench::Captions) => bench::captions(),
         Task::Bench(Bench::Daemon { rounds }) => bench::daemon(rounds),

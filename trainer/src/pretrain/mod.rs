@@ -94,11 +94,21 @@ pub fn run(config: &Config, folder: &Path, start: Start, stop: &AtomicBool) -> a
     Ok(Outcome::Finished)
 }
 
-/// Takes `steps` steps from fresh parameters and writes nothing; returns the words and the seconds of every step.
+/// Steps that were timed.
+pub struct Timed {
+    /// The words of the run.
+    pub words: Vec<String>,
+    /// How long every step took.
+    pub seconds: Vec<f64>,
+    /// The mean number of concepts of a picture's caption, and of a caption without a picture, in a step.
+    pub concepts: [f64; 2],
+}
+
+/// Takes `steps` steps from fresh parameters and writes nothing.
 ///
 /// # Errors
 /// When the data cannot be read or hold too few pictures.
-pub fn time_steps(config: &Config, steps: usize) -> anyhow::Result<(Vec<String>, Vec<f64>)> {
+pub fn time_steps(config: &Config, steps: usize) -> anyhow::Result<Timed> {
     let dataset = Dataset::new(Features::open(&config.data)?, config)?;
     let dataset = dataset.with_concepts(config, &[], &AtomicBool::new(false))?;
     let mut trainer = Trainer::fresh(config, &dataset)?;
@@ -112,7 +122,15 @@ pub fn time_steps(config: &Config, steps: usize) -> anyhow::Result<(Vec<String>,
         trainer.progress.step += 1;
         seconds.push(began.elapsed().as_secs_f64());
     }
-    Ok((dataset.vocabulary.words().to_vec(), seconds))
+    let rng = |purpose| generator(config.seed, purpose, 0, 0, 0);
+    let samples = &order[..per_step.min(order.len())];
+    let (batch, _) = dataset.shard(samples, config, &mut rng(purpose::BATCH), &mut rng(purpose::CONCEPTS))?;
+    let texts = dataset.texts(config.schedule.texts, &mut rng(purpose::TEXTS));
+    let concepts = [Some(batch), texts].map(|batch| {
+        let rows = batch.and_then(|batch| batch.concepts).unwrap_or_default();
+        rows.concepts.len() as f64 / rows.of_row.len().max(1) as f64
+    });
+    Ok(Timed { words: dataset.vocabulary.words().to_vec(), seconds, concepts })
 }
 
 struct Trainer<'a> {

@@ -2,7 +2,7 @@
 
 mod daemon;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context;
@@ -15,8 +15,14 @@ pub use daemon::daemon;
 const PICTURES: &str = "32";
 const CAPTIONS: &str = "5";
 
-/// Our training steps and PyTorch's, in turn, with the same number of threads.
-pub fn pretrain(data: &Path, threads: usize, rounds: usize, steps: usize) -> anyhow::Result<()> {
+/// Our training steps and PyTorch's, in turn, with the same number of threads; with `texts`, of a captioner that knows concepts.
+pub fn pretrain(
+    data: &Path,
+    texts: &[PathBuf],
+    threads: usize,
+    rounds: usize,
+    steps: usize,
+) -> anyhow::Result<()> {
     anyhow::ensure!(rounds > 0, "--rounds needs 1 or more");
     let data = data.canonicalize().with_context(|| data.display().to_string())?;
     let python = python(&["numpy", "torch"])?;
@@ -30,12 +36,18 @@ pub fn pretrain(data: &Path, threads: usize, rounds: usize, steps: usize) -> any
         let mut command = Command::new(&ours);
         // candle's own threads would compete with the shards'.
         command.env("RAYON_NUM_THREADS", "1").env("CANDLE_NUM_THREADS", "1").arg(&data);
-        let ours =
-            field(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words), "pictures_per_second")?;
+        let told = output(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words).args(texts))?;
+        // What it says of evidence comes before.
+        let told = told.lines().last().unwrap_or_default();
+        let ours = number(told, "pictures_per_second")?;
         let mut command = Command::new(&python);
         command.arg(root().join("trainer/benches/pretrain_torch.py")).arg(&data);
-        let theirs =
-            field(command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words), "pictures_per_second")?;
+        command.args([PICTURES, CAPTIONS, &steps, &threads]).arg(&words);
+        if !texts.is_empty() {
+            let count = |name: &str| Ok::<_, anyhow::Error>(number(told, name)?.to_string());
+            command.args([count("concepts")?, count("concepts_of_texts")?]).args(texts);
+        }
+        let theirs = field(&mut command, "pictures_per_second")?;
         println!("round {round:<12}{ours:>8.1}{theirs:>10.1}{:>8.2}", ours / theirs);
         rates.0.push(ours);
         rates.1.push(theirs);
