@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use sha2::{Digest, Sha256};
 
 use crate::{
-    BundleId, FORMAT_VERSION, MAX_CONCEPTS, Manifest, OLDEST_FORMAT, Shapes, Sources, SourcesError,
-    Vocabulary, VocabularyError,
+    BundleId, FORMAT_VERSION, MAX_CONCEPTS, Manifest, Shapes, Sources, SourcesError, Vocabulary,
+    VocabularyError,
 };
 
 /// Names of a bundle's files.
@@ -70,7 +70,7 @@ pub enum BundleError {
         reason: String,
     },
     /// The bundle is of another format version.
-    #[error("{path}: format version {found}; this program reads {OLDEST_FORMAT} to {FORMAT_VERSION}; use a bundle and a program of one release", path = path.display())]
+    #[error("{path}: format version {found}; this program reads {FORMAT_VERSION}; use the bundle of this program's release, or export yours again with its metalens-trainer", path = path.display())]
     Format {
         /// The manifest.
         path: PathBuf,
@@ -269,7 +269,7 @@ fn parse(text: &[u8], path: &Path) -> Result<Manifest, BundleError> {
     let malformed =
         |error: serde_json::Error| BundleError::Manifest { path: path.to_owned(), reason: error.to_string() };
     let Version { format } = serde_json::from_slice(text).map_err(malformed)?;
-    if !(u64::from(OLDEST_FORMAT)..=u64::from(FORMAT_VERSION)).contains(&format) {
+    if format != u64::from(FORMAT_VERSION) {
         return Err(BundleError::Format { path: path.to_owned(), found: format });
     }
     serde_json::from_slice(text).map_err(malformed)
@@ -314,9 +314,6 @@ fn check_concepts(manifest: &Manifest, path: &Path) -> Result<(), BundleError> {
     let contradiction = |found, lacking| BundleError::Concepts { path: path.to_owned(), found, lacking };
     if let (Some((_, found, _)), Some((.., lacking))) = (there, parts.iter().find(|(there, ..)| !there)) {
         return Err(contradiction(found, lacking));
-    }
-    if there.is_some() && manifest.format < FORMAT_VERSION {
-        return Err(contradiction("it has evidence", "its format is 1"));
     }
     if classes > 0 && there.is_none() {
         return Err(contradiction("shapes.classes is there", "it has no evidence"));

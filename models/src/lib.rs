@@ -37,8 +37,8 @@ pub use detector::DetectorShape;
 pub use disk::{Disk, SystemDisk, folder_of, hidden_sibling, replace, replace_on, sweep};
 pub use manifest::{
     BundleId, CaptionEvidence, ClassEvidence, Decoding, EvidenceSettings, FORMAT_VERSION, Familiarity,
-    FileEntry, Golden, InnerLoop, MAX_CONCEPTS, Manifest, MemoryBlend, NewWordStart, OLDEST_FORMAT,
-    Preprocessing, Shapes, SlotRange, SpecialTokens, ThingEvidence,
+    FileEntry, Golden, InnerLoop, MAX_CONCEPTS, Manifest, MemoryBlend, NewWordStart, Preprocessing, Shapes,
+    SlotRange, SpecialTokens, ThingEvidence,
 };
 pub use vocabulary::{TokenId, Vocabulary, VocabularyError};
 pub use write::{RecordError, WriteError, record_score, write};

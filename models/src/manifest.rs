@@ -8,17 +8,14 @@ use sha2::{Digest, Sha256};
 
 use crate::{DetectorShape, TokenId};
 
-/// The version of the bundle's layout that this crate writes.
+/// The version of the bundle's layout that this crate writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
-
-/// The oldest version that it reads: that of bundles without evidence.
-pub const OLDEST_FORMAT: u32 = 1;
 
 /// Everything about a bundle that is not in its other files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Manifest {
-    /// Version of the layout, [`OLDEST_FORMAT`] to [`FORMAT_VERSION`].
+    /// Version of the layout, [`FORMAT_VERSION`].
     pub format: u32,
     /// Follows from everything else here: see [`BundleId::of`].
     pub id: BundleId,

@@ -236,17 +236,13 @@ impl Captioner {
             words: said.words,
             log_probability: said.log_probability,
             attention: said.attention,
-            concepts: self.concepts.iter().map(|concept| self.evident(concept)).collect(),
+            concepts: said.concepts,
             concept_attention: said.concept_attention,
             boxes: self.boxes()?,
             familiarity,
             encoder_ms: 0.0,
             decoder_ms: milliseconds(began),
         })
-    }
-
-    fn evident(&self, concept: &Concept) -> Evident {
-        Evident { word: self.written(concept.word), evidence: concept.confidence }
     }
 
     /// Where the detector found things of enough evidence for a concept.

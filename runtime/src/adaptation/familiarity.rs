@@ -93,6 +93,17 @@ pub struct Word<T> {
     pub usage: Usage,
 }
 
+/// A new word that the caption of a picture should hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Lifted {
+    /// Which one, counted from the first.
+    pub word: usize,
+    /// The known word that it is put for, as far as it is put for one.
+    pub like: usize,
+    /// How surely the picture shows it, from 0 to 1.
+    pub confidence: f32,
+}
+
 /// Pictures that are less alone show an ordinary scene, whatever is said of them.
 const LEAST_ALONE: f64 = 0.1;
 /// Keeps log-odds finite.
@@ -149,6 +160,15 @@ impl<T: Real> Familiarity<T> {
             Word { mixture: mixture.to_owned(), prototype, usual, usage }
         });
         Self { words: words.collect(), ..self }
+    }
+
+    /// The new word that the caption of a picture with this gate should hold.
+    #[must_use]
+    pub fn lifted(&self, gate: &Gate<T>) -> Option<Lifted> {
+        let word = gate.lifted?;
+        let mixture = self.words[word].mixture.iter().enumerate();
+        let (like, _) = mixture.max_by(|a, b| a.1.partial_cmp(b.1).unwrap_or(Ordering::Equal))?;
+        Some(Lifted { word, like, confidence: sigmoid(gate.evidence[word]).to_f32().unwrap_or(0.0) })
     }
 
     /// Whether the support is a place of its own.

@@ -7,12 +7,13 @@ use ndarray::{Array2, ArrayView2};
 
 use super::calibration::{Calibrated, Initialization};
 use super::consensus::Consensus;
-use super::familiarity::Gate;
+use super::familiarity::{Gate, Lifted};
 use super::head::Head;
 use super::payload::{Misfit, Payload};
 use super::predictor::Row;
 use super::references::Observation;
 use crate::CaptionerError;
+use crate::evidence::Concept;
 use crate::store::{Flaw, Loaded, StateReader, Stored, Warning};
 
 /// What was learned from a support set, beside the initialization that it was learned from.
@@ -88,10 +89,12 @@ impl Learned {
         id.index().checked_sub(self.initialization.head.words()).filter(|&place| place < self.words.len())
     }
 
-    /// The new word that the caption of a picture with this gate should hold.
+    /// The new word that the caption of a picture with this gate should hold, as a concept, and the known word that it is put for.
     #[must_use]
-    pub fn wanted(&self, gate: &Gate<f32>) -> Option<TokenId> {
-        gate.lifted.map(|place| TokenId((self.initialization.head.words() + place) as u32))
+    pub fn wanted(&self, gate: &Gate<f32>) -> Option<(Concept, TokenId)> {
+        let Lifted { word, like, confidence } = self.calibrated.familiarity.lifted(gate)?;
+        let id = |place: usize| TokenId(place as u32);
+        Some((Concept { word: id(self.initialization.head.words() + word), confidence }, id(like)))
     }
 
     /// What the support's captions agree on, where it is a place of its own.

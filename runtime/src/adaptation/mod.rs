@@ -25,7 +25,7 @@ mod usage;
 pub use calibration::{Calibrated, Initialization, Losses, Read, Shown};
 pub use consensus::{Choice, Consensus};
 pub use error::CalibrationError;
-pub use familiarity::{Familiarity, Gate, Word};
+pub use familiarity::{Familiarity, Gate, Lifted, Word};
 pub use head::{Gradient, Head, Tokens};
 pub use inner_loop::{Adapted, adapt};
 pub use inverse::positive_inverse;

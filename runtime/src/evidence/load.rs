@@ -101,6 +101,19 @@ impl Evidence {
         self.sources.things.iter().find(|(_, thing)| *thing == class).map(|(word, _)| *word)
     }
 
+    /// A picture's concepts where a `new` word is to be said of it: it takes the place of the known word that it is put for, and of
+    /// the forms of that word, and is as sure as they were, where that is more.
+    #[must_use]
+    pub fn with_new_word(&self, concepts: &[Concept], new: Concept, known: TokenId) -> Vec<Concept> {
+        let (replaced, mut kept): (Vec<Concept>, Vec<Concept>) =
+            concepts.iter().partition(|concept| self.forms.are_of_one(concept.word, known));
+        let confidence = replaced.iter().map(|concept| concept.confidence).fold(new.confidence, f32::max);
+        let place = kept.partition_point(|concept| concept.confidence >= confidence);
+        kept.insert(place, Concept { confidence, ..new });
+        kept.truncate(self.most);
+        kept
+    }
+
     /// The concepts that the search has to say, strongest first: those of enough confidence of which none of the captions
     /// that it `found` says a form; of several forms of one word the strongest.
     pub(crate) fn required<'a>(

@@ -10,7 +10,7 @@ use crate::adaptation::{Choice, Initialization, Observation, Read};
 use crate::engine::EngineError;
 use crate::evidence::{Concept, Evidence};
 use crate::vision::Encoder;
-use crate::{CaptionerError, Word};
+use crate::{CaptionerError, Evident, Word};
 
 /// Says and reads captions of one picture after another.
 pub(crate) struct Speaker {
@@ -29,6 +29,8 @@ pub(crate) struct Said {
     pub log_probability: f32,
     /// Where each word looked, `[words, positions]`.
     pub attention: Array2<f32>,
+    /// What the caption was made of beside the picture, of most evidence first.
+    pub concepts: Vec<Evident>,
     /// How much each word looked at each concept, `[words, concepts]`.
     pub concept_attention: Array2<f32>,
 }
@@ -83,6 +85,13 @@ impl Speaker {
     pub fn say(&mut self, scene: Scene, applied: Option<Applied>) -> Result<Said, EngineError> {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
         let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
+        // What is called anew is no longer called what it was.
+        let concepts = match (wanted, &self.evidence) {
+            (Some((new, known)), Some(evidence)) => evidence.with_new_word(scene.concepts, new, known),
+            _ => scene.concepts.to_vec(),
+        };
+        let scene = Scene { concepts: &concepts, ..scene };
+        let wanted = wanted.map(|(new, _)| new.word);
         let start = self.vocabulary.special().start;
         let look = |decoder: &mut Decoder| {
             decoder.look_at(scene)?;
@@ -149,6 +158,11 @@ impl Speaker {
                 .collect(),
             log_probability: best.log_probability,
             attention,
+            concepts: scene
+                .concepts
+                .iter()
+                .map(|concept| Evident { word: word(concept.word), evidence: concept.confidence })
+                .collect(),
             concept_attention,
         })
     }

@@ -6,11 +6,12 @@ use std::sync::atomic::AtomicBool;
 
 use anyhow::Context;
 use candle_core::{DType, Device, Tensor};
+use metalens::adaptation::Lifted;
 use metalens::engine::{self, Constant};
 use metalens::evidence::Concept;
 use metalens::language::words;
 use metalens::vision::{self, Encoder};
-use metalens_models::{Bundle, Vocabulary, file};
+use metalens_models::{Bundle, TokenId, Vocabulary, file};
 use ndarray::Array2;
 
 use super::concepts::Finder;
@@ -41,6 +42,14 @@ pub struct Encodings {
     pub states: Vec<Vec<f32>>,
     /// What the decoder reads beside them, as a device would choose it; nothing for a bundle without concepts.
     pub concepts: Vec<Vec<Concept>>,
+}
+
+impl Encodings {
+    /// The concepts of each of these pictures.
+    #[must_use]
+    pub fn shown(&self, pictures: &[usize]) -> Vec<&[Concept]> {
+        pictures.iter().map(|&picture| self.concepts[picture].as_slice()).collect()
+    }
 }
 
 /// What the decoder makes of a caption that it is made to read.
@@ -233,16 +242,26 @@ impl Body {
         Ok(batch.with_concepts(&rows))
     }
 
-    /// Concepts of pictures, a row each, as the decoder looks at them.
-    pub(super) fn concepts(
+    /// The concepts of a picture that the word `lifted` is to be said of.
+    pub(super) fn with_new_word(&self, concepts: &[Concept], lifted: Lifted) -> Vec<Concept> {
+        let Some(finder) = &self.finder else { return Vec::new() };
+        let id = |place: usize| TokenId(place as u32);
+        let word = id(self.parameters.sizes.vocabulary + lifted.word);
+        finder.with_new_word(concepts, Concept { word, confidence: lifted.confidence }, id(lifted.like))
+    }
+
+    /// Concepts, a row each, as the decoder looks at them; new words are slots.
+    pub(super) fn concepts<'a>(
         &self,
-        encodings: &Encodings,
-        rows: impl Iterator<Item = usize>,
+        rows: impl Iterator<Item = &'a [Concept]>,
     ) -> candle_core::Result<Option<EncodedConcepts>> {
         if !self.parameters.sizes.concepts {
             return Ok(None);
         }
-        let rows = ConceptRows::new(rows.map(|picture| encodings.concepts[picture].as_slice()));
+        let mut rows = ConceptRows::new(rows);
+        for concept in &mut rows.concepts {
+            concept.word = TokenId(self.known(&[concept.word.0])[0]);
+        }
         Captioner::new(&self.parameters).concepts(&rows).map(Some)
     }
 
@@ -289,7 +308,8 @@ impl Body {
                 .map(|&row| pictures.binary_search(&captions[row].0).unwrap_or_default() as u32)
                 .collect();
             let packed = PackedCaptions { inputs: self.known(&packed.inputs), ..packed };
-            let concepts = self.concepts(encodings, packed.order.iter().map(|&row| captions[row].0))?;
+            let of_rows = packed.order.iter().map(|&row| encodings.concepts[captions[row].0].as_slice());
+            let concepts = self.concepts(of_rows)?;
             let z = captioner.read(&packed, &encoded, concepts.as_ref(), &of_row, &mut None)?;
             let width = z.dim(1)?;
             let z: Vec<f32> = z.flatten_all()?.to_vec1()?;

@@ -3,7 +3,7 @@
 use metalens::engine::Graph;
 use metalens::evidence::{Concept, Evidence};
 use metalens::vision::{self, Detector, Encoder, Picture};
-use metalens_models::{Bundle, DetectorShape, Vocabulary, file};
+use metalens_models::{Bundle, DetectorShape, TokenId, Vocabulary, file};
 use ndarray::ArrayView2;
 
 use crate::export::Phi;
@@ -60,6 +60,11 @@ impl Finder {
             }
         };
         Ok(self.evidence.concepts(encoder.phi()?, encoder.classes()?, things))
+    }
+
+    /// The concepts of a picture of which a device would say the new word `new`, which is put for `known`.
+    pub fn with_new_word(&self, concepts: &[Concept], new: Concept, known: TokenId) -> Vec<Concept> {
+        self.evidence.with_new_word(concepts, new, known)
     }
 
     /// What pictures of a prepared folder show.

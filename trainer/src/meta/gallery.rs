@@ -66,7 +66,7 @@ impl Gallery {
     pub fn new(body: &Body, head: &Head<f32>, encodings: Encodings) -> anyhow::Result<Self> {
         let all: Vec<usize> = (0..encodings.tokens.len()).collect();
         let max_words = body.bundle().manifest().decoding.max_words;
-        let base = body.say(&encodings, &all, max_words, |asked| {
+        let base = body.say(&encodings, &all, &encodings.shown(&all), max_words, |asked| {
             most_probable(&head.logits(&asked.z).view(), asked.length)
         })?;
         Ok(Self { encodings, base })
@@ -87,7 +87,8 @@ impl Gallery {
             return Ok(pictures.iter().map(|&picture| self.base[picture].words.clone()).collect());
         }
         let max_words = body.bundle().manifest().decoding.max_words;
-        let said = body.say(&self.encodings, pictures, max_words, |asked| {
+        let shown = self.encodings.shown(pictures);
+        let said = body.say(&self.encodings, pictures, &shown, max_words, |asked| {
             let logits = asked.pointed(Scores::Logits(head.logits(&asked.z)));
             most_probable(&logits.view(), asked.length)
         })?;

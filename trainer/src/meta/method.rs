@@ -5,6 +5,7 @@ use std::fmt;
 use metalens::adaptation::{
     BARRED, Calibrated, Choice, Consensus, Gate, Gradient, Head, Initialization, Logits, Memory, Row, Tokens,
 };
+use metalens::evidence::Concept;
 use metalens_models::MemoryBlend;
 use ndarray::{Array1, Array2, ArrayView2, Axis, concatenate, s};
 
@@ -167,7 +168,7 @@ impl Trial<'_> {
                 let calibrated = still(initialization).calibrate(&episode.support, new_words);
                 let head = &initialization.head;
                 let cosines: Vec<Array1<f32>> = self.cosines(&calibrated, pictures);
-                let said = self.speak(pictures, |Asked { z, places, .. }, _| {
+                let said = self.speak(pictures, &self.shown(pictures), |Asked { z, places, .. }, _| {
                     let memory = &calibrated.memory;
                     Scores::Probabilities(remembered(head, memory, blend, z, places, &cosines, new_words))
                 })?;
@@ -176,7 +177,8 @@ impl Trial<'_> {
             Method::FineTuned { steps, rate } => {
                 let start = still(initialization).calibrate(&episode.support, new_words).head.into_head();
                 let tuned = fine_tune(start, &tokens(episode), steps, rate);
-                let said = self.speak(pictures, |asked, _| Scores::Logits(tuned.logits(&asked.z)))?;
+                let shown = self.shown(pictures);
+                let said = self.speak(pictures, &shown, |asked, _| Scores::Logits(tuned.logits(&asked.z)))?;
                 Ok(self.texts(&said, episode))
             }
             Method::Calibrated => self.calibrated(initialization, episode, pictures),
@@ -292,7 +294,17 @@ impl Trial<'_> {
     ) -> anyhow::Result<Vec<String>> {
         let mut gates = self.gates(initialization, calibrated, pictures);
         gates.iter_mut().for_each(change);
-        let mut said = self.speak(pictures, |Asked { z, places, .. }, already| {
+        let shown: Vec<Vec<Concept>> = self
+            .shown(pictures)
+            .into_iter()
+            .zip(&gates)
+            .map(|(concepts, gate)| match calibrated.familiarity.lifted(gate) {
+                Some(lifted) => self.body.with_new_word(concepts, lifted),
+                None => concepts.to_vec(),
+            })
+            .collect();
+        let shown: Vec<&[Concept]> = shown.iter().map(Vec::as_slice).collect();
+        let mut said = self.speak(pictures, &shown, |Asked { z, places, .. }, already| {
             let rows: Vec<Row<f32>> =
                 places.iter().map(|&place| Row { gate: &gates[place], already: &already[place] }).collect();
             Scores::Probabilities(initialization.probabilities(calibrated, z, &rows))
@@ -339,17 +351,22 @@ impl Trial<'_> {
         Ok(said.iter().map(|words| indices(words)).collect())
     }
 
-    /// Greedy captions, which point at concepts as a device does. `score` is given what is asked, and by place the new words that
+    fn shown(&self, pictures: &[usize]) -> Vec<&[Concept]> {
+        self.gallery.encodings.shown(pictures)
+    }
+
+    /// Greedy captions of pictures as if they showed these concepts, which are pointed at as a device does. `score` is given what is asked, and by place the new words that
     /// stand in the caption so far.
     fn speak(
         &self,
         pictures: &[usize],
+        shown: &[&[Concept]],
         mut score: impl FnMut(&Asked, &[Vec<usize>]) -> Scores,
     ) -> anyhow::Result<Vec<Vec<usize>>> {
         let known = self.initialization.head.words();
         let mut already = vec![Vec::new(); pictures.len()];
         let max_words = self.body.bundle().manifest().decoding.max_words;
-        let said = self.body.say(&self.gallery.encodings, pictures, max_words, |asked| {
+        let said = self.body.say(&self.gallery.encodings, pictures, shown, max_words, |asked| {
             let scores = asked.pointed(score(asked, &already));
             let chosen = most_probable(&scores.view(), asked.length);
             for (&word, &place) in chosen.iter().zip(asked.places) {

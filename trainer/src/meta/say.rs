@@ -1,6 +1,7 @@
 //! Captions of many pictures at once, word by word, whoever chooses the words.
 
 use candle_core::{Device, Tensor};
+use metalens::evidence::Concept;
 use metalens::language::Pointing;
 use metalens_models::TokenId;
 use ndarray::{Array1, Array2, ArrayView2};
@@ -65,8 +66,8 @@ impl Asked<'_> {
 }
 
 impl Body {
-    /// Captions pictures, all at once: `next` chooses each row's next word. A caption ends with the end, or after `max_words`
-    /// words.
+    /// Captions pictures, all at once, as if they showed `concepts`: `next` chooses each row's next word. A caption ends with the end, or
+    /// after `max_words` words.
     ///
     /// # Errors
     /// When shapes do not fit.
@@ -74,18 +75,20 @@ impl Body {
         &self,
         encodings: &Encodings,
         pictures: &[usize],
+        concepts: &[&[Concept]],
         max_words: usize,
         mut next: impl FnMut(&Asked) -> Vec<u32>,
     ) -> anyhow::Result<Vec<Said>> {
         let captioner = Captioner::new(self.parameters());
         let mut said = vec![Said::default(); pictures.len()];
-        for (chunk, pictures) in pictures.chunks(PICTURES).enumerate() {
+        let chunks = pictures.chunks(PICTURES).zip(concepts.chunks(PICTURES));
+        for (chunk, (pictures, shown)) in chunks.enumerate() {
             let first = chunk * PICTURES;
             let encoded = self.tensors(encodings, pictures)?;
-            let concepts = self.concepts(encodings, pictures.iter().copied())?;
+            let concepts = self.concepts(shown.iter().copied())?;
             let mut pointings = vec![Pointing::default(); pictures.len()];
-            for (pointing, &picture) in pointings.iter_mut().zip(pictures) {
-                pointing.look_at(&encodings.concepts[picture]);
+            for (pointing, shown) in pointings.iter_mut().zip(shown) {
+                pointing.look_at(shown);
             }
             let seen = captioner.seen(&encoded, concepts.as_ref())?;
             let mut state = encoded.state.clone();
