@@ -232,27 +232,30 @@ impl Captioner {
         };
         let familiarity = applied.as_ref().map(|applied| applied.gate.familiarity);
         let said = self.speaker.say(scene, applied)?;
+        let decoder_ms = milliseconds(began);
         Ok(Caption {
             words: said.words,
             log_probability: said.log_probability,
             attention: said.attention,
             concepts: said.concepts,
             concept_attention: said.concept_attention,
-            boxes: self.boxes()?,
+            boxes: self.boxes(said.renamed.as_ref())?,
             familiarity,
             encoder_ms: 0.0,
-            decoder_ms: milliseconds(began),
+            decoder_ms,
         })
     }
 
-    /// Where the detector found things of enough evidence for a concept.
-    fn boxes(&self) -> Result<Vec<Located>, EngineError> {
+    /// Where the detector found things of enough evidence for a concept; one that was `renamed` has its new name.
+    fn boxes(&self, renamed: Option<&(TokenId, String)>) -> Result<Vec<Located>, EngineError> {
         let (Some(detector), Some(evidence)) = (&self.detector, self.speaker.evidence()) else {
             return Ok(Vec::new());
         };
         let located = |thing: Thing| {
             let Thing { class, score, x, y, width, height } = thing;
-            let word = self.written(evidence.thing(class)?);
+            let word = evidence.thing(class)?;
+            let renamed = renamed.filter(|(known, _)| evidence.are_one_word(word, *known));
+            let word = renamed.map_or_else(|| self.written(word), |(_, new)| new.clone());
             Some(Located { word, evidence: score, left: x, top: y, width, height })
         };
         let found = detector.boxes(evidence.settings().things.at_least)?;

@@ -10,7 +10,7 @@ use metalens::adaptation::{Head, Initialization, Sample};
 use metalens::calibrator::{Calibrator, Proof};
 use metalens::engine::{self, Constant};
 use metalens::evidence::Concept;
-use metalens::{Captioner, Options};
+use metalens::{Captioner, Evident, Options};
 use metalens_models::{Bundle, TokenId, file};
 use metalens_tests::concepts::{drawn, export};
 use metalens_tests::graphs::Graphs;
@@ -99,16 +99,12 @@ impl Ground {
     }
 }
 
-/// The device's captions of pictures, greedy, and their concepts.
-fn of_device(captioner: &mut Captioner, body: &Body, pictures: &[PathBuf]) -> Vec<(String, Vec<Concept>)> {
+/// The device's captions of pictures, greedy, and what they were made of.
+fn of_device(captioner: &mut Captioner, pictures: &[PathBuf]) -> Vec<(String, Vec<Evident>)> {
     let mut of = |path: &PathBuf| {
         let picture = metalens::vision::decode(&std::fs::read(path).unwrap()).unwrap();
         let caption = captioner.caption(&picture).unwrap();
-        let concept = |evident: &metalens::Evident| Concept {
-            word: body.vocabulary().id(&evident.word).unwrap(),
-            confidence: evident.evidence,
-        };
-        (caption.text(), caption.concepts.iter().map(concept).collect())
+        (caption.text(), caption.concepts)
     };
     pictures.iter().map(&mut of).collect()
 }
@@ -156,9 +152,13 @@ fn a_body_finds_looks_at_and_points_at_the_concepts_of_the_device() {
     let ground = Ground::new();
     let body = Body::open(&ground.bundle).unwrap();
     let encodings = body.encode(&ground.pictures, &AtomicBool::new(false)).unwrap();
-    let device = of_device(&mut greedy(&ground.bundle), &body, &ground.pictures);
+    let device = of_device(&mut greedy(&ground.bundle), &ground.pictures);
+    let evident = |concept: &Concept| Evident {
+        word: body.vocabulary().word(concept.word).unwrap().to_owned(),
+        evidence: concept.confidence,
+    };
     for (found, (_, of_device)) in encodings.concepts.iter().zip(&device) {
-        assert_eq!(found, of_device);
+        assert_eq!(found.iter().map(evident).collect::<Vec<_>>(), *of_device);
         assert!(found.len() > 1, "{found:?}");
     }
     let kinds: HashSet<TokenId> = encodings.concepts.iter().flatten().map(|concept| concept.word).collect();
@@ -325,31 +325,30 @@ fn a_bundle_with_concepts_is_meta_trained_and_calibrates_in_trials_as_on_the_dev
     });
     assert!(gap(&was.values, &is.values) > 1e-4);
 
-    let body = Body::open(&out).unwrap();
-    let initialization = Initialization::of_bundle(&after).unwrap();
-    let encodings = body.encode(&pictures, &AtomicBool::new(false)).unwrap();
+    let asked: Vec<usize> = (0..pictures.len()).step_by(5).collect();
+    trials_say_what_the_device_says(&after, &pictures, &asked, None);
+    // No support is a place of its own to this one, and it sees every new word.
+    let mut manifest = after.manifest().clone();
+    let familiarity = &mut manifest.inner_loop.as_mut().unwrap().familiarity;
+    (familiarity.place, familiarity.known) = ([0.0, 0.0, -9.0], [0.0, 0.0, 0.0, 5.0]);
+    familiarity.unknown = familiarity.known;
+    let files = manifest.files.keys().map(|name| (name.clone(), after.read(name).unwrap())).collect();
+    let seeing = ground.path("seeing");
+    metalens_models::write(&seeing, manifest, &files).unwrap();
+    trials_say_what_the_device_says(&Bundle::open(&seeing).unwrap(), &pictures, &asked, Some("zorb"));
+}
+
+/// Before and after a calibration on six pictures of circles, which are called `new_word` where there is one.
+fn trials_say_what_the_device_says(
+    bundle: &Bundle,
+    pictures: &[PathBuf],
+    asked: &[usize],
+    new_word: Option<&str>,
+) {
+    let body = Body::open(bundle.folder()).unwrap();
+    let initialization = Initialization::of_bundle(bundle).unwrap();
+    let encodings = body.encode(pictures, &AtomicBool::new(false)).unwrap();
     let gallery = Gallery::new(&body, &initialization.head, encodings).unwrap();
-    // Of the second scene, with words that all are known.
-    let support: Vec<usize> = (0..6).map(|place| PICTURES as usize + 3 * place).collect();
-    let caption = |place: usize| ["large circle on blue ground", "red circle on grey ground"][place % 2];
-    let samples: Vec<Sample> = support
-        .iter()
-        .map(|&place| Sample {
-            name: place.to_string(),
-            path: pictures[place].clone(),
-            captions: vec![caption(place).to_owned()],
-        })
-        .collect();
-    let ids: Vec<(usize, Vec<Vec<u32>>)> =
-        support.iter().map(|&place| (place, vec![body.ids(caption(place), &[])])).collect();
-    let episode = Episode {
-        support: shown(&body, &gallery, &initialization, &ids).unwrap(),
-        support_pictures: support,
-        new_words: Vec::new(),
-        renamed: None,
-        query: Vec::new(),
-        scenes: 1,
-    };
     let words: Vec<String> = (0..initialization.head.words() as u32)
         .map(|id| body.vocabulary().word(TokenId(id)).unwrap().to_owned())
         .collect();
@@ -360,16 +359,46 @@ fn a_bundle_with_concepts_is_meta_trained_and_calibrates_in_trials_as_on_the_dev
         words: &words,
         inner_loop: None,
     };
-    let asked: Vec<usize> = (0..pictures.len()).step_by(5).collect();
+    // Of the second scene.
+    let support: Vec<usize> = (0..6).map(|place| PICTURES as usize + 3 * place).collect();
+    let caption = |place: usize| {
+        let known = ["large circle on blue ground", "red circle on grey ground"][place % 2];
+        new_word.map_or(known.to_owned(), |word| known.replace("circle", word))
+    };
+    let samples: Vec<Sample> = support
+        .iter()
+        .map(|&place| Sample {
+            name: place.to_string(),
+            path: pictures[place].clone(),
+            captions: vec![caption(place)],
+        })
+        .collect();
+    let new_words: Vec<String> = new_word.map(str::to_owned).into_iter().collect();
+    let ids: Vec<(usize, Vec<Vec<u32>>)> =
+        support.iter().map(|&place| (place, vec![body.ids(&caption(place), &new_words)])).collect();
+    let episode = Episode {
+        support: shown(&body, &gallery, &initialization, &ids).unwrap(),
+        support_pictures: support,
+        new_words,
+        renamed: None,
+        query: Vec::new(),
+        scenes: 1,
+    };
     let files: Vec<PathBuf> = asked.iter().map(|&place| pictures[place].clone()).collect();
-    let mut device = greedy(&out);
-    let plain: Vec<String> =
-        of_device(&mut device, &body, &files).into_iter().map(|(text, _)| text).collect();
-    assert_eq!(trial.say(Method::Before, &episode, &asked).unwrap(), plain);
-    let calibration = Calibrator::open(&after).unwrap().calibrate(&samples, Proof::Waived).unwrap();
+    let texts = |said: &[(String, Vec<Evident>)]| -> Vec<String> {
+        said.iter().map(|(text, _)| text.clone()).collect()
+    };
+    let mut device = greedy(bundle.folder());
+    let plain = of_device(&mut device, &files);
+    assert_eq!(trial.say(Method::Before, &episode, asked).unwrap(), texts(&plain));
+    let calibration = Calibrator::open(bundle).unwrap().calibrate(&samples, Proof::Waived).unwrap();
     device.learn(Some(calibration.learned));
-    let learned: Vec<String> =
-        of_device(&mut device, &body, &files).into_iter().map(|(text, _)| text).collect();
-    assert_eq!(trial.say(Method::Calibrated, &episode, &asked).unwrap(), learned);
-    assert_ne!(plain, learned);
+    let learned = of_device(&mut device, &files);
+    assert_eq!(trial.say(Method::Calibrated, &episode, asked).unwrap(), texts(&learned));
+    assert_ne!(texts(&plain), texts(&learned));
+    // A new word that is to be said is a concept of the picture.
+    let holds = |said: &(String, Vec<Evident>)| {
+        new_word.is_none_or(|new| said.1.iter().any(|concept| concept.word == new))
+    };
+    assert!(learned.iter().all(holds), "{learned:?}");
 }

@@ -20,9 +20,6 @@ const IR_VERSION: i64 = 8;
 /// Tensors with fewer elements stay f32: biases and scales weigh nothing and are where rounding would show.
 const SMALL: usize = 4096;
 
-/// What the name of a weight that is stored at half precision ends in, before the `Cast`.
-const HALF: &str = ".f16";
-
 /// How large weights are stored in a graph.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Precision {
@@ -131,7 +128,7 @@ impl GraphBuilder {
             self.initializer(name, shape, DataType::Float, le_bytes(data, f32::to_le_bytes));
             return name.to_owned();
         }
-        let stored = format!("{name}{HALF}");
+        let stored = format!("{name}.f16");
         let raw = le_bytes(data, |x| half::f16::from_f32(x).to_le_bytes());
         self.initializer(&stored, shape, DataType::Float16, raw);
         let to = int_attribute("to", DataType::Float as i64);
@@ -203,30 +200,6 @@ impl GraphBuilder {
             ..TensorProto::default()
         });
     }
-}
-
-/// The weights in an ONNX file that [`GraphBuilder::weight`] wrote: the name of each, its shape and its numbers.
-///
-/// # Errors
-/// When the bytes are no ONNX model with a graph.
-pub fn weights(bytes: &[u8]) -> Result<Vec<(String, Vec<usize>, Vec<f32>)>, NotAGraph> {
-    let model = ModelProto::decode(bytes).map_err(|error| NotAGraph(error.to_string()))?;
-    let graph = model.graph.ok_or_else(|| NotAGraph("it holds no graph".to_owned()))?;
-    let weight = |tensor: TensorProto| {
-        let raw = &tensor.raw_data;
-        let (name, data): (&str, Vec<f32>) = match DataType::try_from(tensor.data_type) {
-            Ok(DataType::Float) => {
-                (&tensor.name, raw.as_chunks().0.iter().map(|&b| f32::from_le_bytes(b)).collect())
-            }
-            Ok(DataType::Float16) => (
-                tensor.name.strip_suffix(HALF)?,
-                raw.as_chunks().0.iter().map(|&b| half::f16::from_le_bytes(b).to_f32()).collect(),
-            ),
-            _ => return None,
-        };
-        Some((name.to_owned(), tensor.dims.iter().map(|&d| d as usize).collect(), data))
-    };
-    Ok(graph.initializer.into_iter().filter_map(weight).collect())
 }
 
 /// Bytes that were taken for an ONNX model and are none.

@@ -29,7 +29,8 @@
 //! ```
 //!
 //! Of the new words whose evidence is above 0, the most frequent one, of those the one of the lowest rank, and of those the
-//! one with the most evidence, is lifted so that it would just be said once along the caption before calibration. The
+//! one with the most evidence, is lifted so that it would just be said once along the caption before calibration. (Where there are concepts, it is
+//! one of them as well, and pointed at: then it is said more surely than that.) The
 //! others are said where the head itself says them: a caption that has to hold several words which it did not plan for
 //! falls apart. What there is no evidence for is not said.
 //! With n_t the word's adapted logit at step t of that caption and o_t the highest logit of a known word:
@@ -98,7 +99,7 @@ pub struct Word<T> {
 pub struct Lifted {
     /// Which one, counted from the first.
     pub word: usize,
-    /// The known word that it is put for, as far as it is put for one.
+    /// The known word that it is most like, however little that is.
     pub like: usize,
     /// How surely the picture shows it, from 0 to 1.
     pub confidence: f32,

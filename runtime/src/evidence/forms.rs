@@ -12,30 +12,46 @@ const PEOPLE: &str = "person man woman child boy girl kid baby toddler lady guy 
 
 /// The family of every word.
 pub(crate) struct Forms {
-    /// The id of the word that stands for the family of each word.
+    /// The id of the word that stands for the family of each word; people are one.
     family: Vec<TokenId>,
+    /// The same, singular and plural alone being one.
+    number: Vec<TokenId>,
 }
 
 impl Forms {
     /// The families of a vocabulary's words: singular and plural are one, and so are all that a person is called.
     pub fn new(vocabulary: &Vocabulary) -> Self {
         let people: Vec<String> = PEOPLE.split(' ').map(family).collect();
-        let mut first: HashMap<String, TokenId> = HashMap::new();
-        let family = (0..vocabulary.len() as u32).map(TokenId).map(|token| {
-            let Some(word) = vocabulary.word(token) else { return token };
+        let by = |key: &dyn Fn(&str) -> String| {
+            let mut first: HashMap<String, TokenId> = HashMap::new();
+            let representative = |token| match vocabulary.word(token) {
+                None => token,
+                Some(word) => *first.entry(key(word)).or_insert(token),
+            };
+            (0..vocabulary.len() as u32).map(TokenId).map(representative).collect()
+        };
+        let or_people = |word: &str| {
             let key = family(word);
-            let key = if people.contains(&key) { people[0].clone() } else { key };
-            *first.entry(key).or_insert(token)
-        });
-        Self { family: family.collect() }
+            if people.contains(&key) { people[0].clone() } else { key }
+        };
+        Self { family: by(&or_people), number: by(&family) }
     }
 
     /// Whether one of these words said is the other one said as well.
     pub fn are_of_one(&self, a: TokenId, b: TokenId) -> bool {
-        match (self.family.get(a.index()), self.family.get(b.index())) {
-            (Some(a), Some(b)) => a == b,
-            _ => a == b,
-        }
+        same(&self.family, a, b)
+    }
+
+    /// Whether these words are one but for their number.
+    pub fn are_one_word(&self, a: TokenId, b: TokenId) -> bool {
+        same(&self.number, a, b)
+    }
+}
+
+fn same(representatives: &[TokenId], a: TokenId, b: TokenId) -> bool {
+    match (representatives.get(a.index()), representatives.get(b.index())) {
+        (Some(a), Some(b)) => a == b,
+        _ => a == b,
     }
 }
 

@@ -101,16 +101,21 @@ impl Evidence {
         self.sources.things.iter().find(|(_, thing)| *thing == class).map(|(word, _)| *word)
     }
 
-    /// A picture's concepts where a `new` word is to be said of it: it takes the place of the known word that it is put for, and of
-    /// the forms of that word, and is as sure as they were, where that is more.
+    /// Whether these words are one but for their number.
+    pub(crate) fn are_one_word(&self, a: TokenId, b: TokenId) -> bool {
+        self.forms.are_one_word(a, b)
+    }
+
+    /// A picture's concepts where a `new` word is to be said of it: it takes the place of the known word that it is put for, in
+    /// singular and plural, and is as sure as that was, where that is more.
     #[must_use]
     pub fn with_new_word(&self, concepts: &[Concept], new: Concept, known: TokenId) -> Vec<Concept> {
         let (replaced, mut kept): (Vec<Concept>, Vec<Concept>) =
-            concepts.iter().partition(|concept| self.forms.are_of_one(concept.word, known));
+            concepts.iter().partition(|concept| self.forms.are_one_word(concept.word, known));
         let confidence = replaced.iter().map(|concept| concept.confidence).fold(new.confidence, f32::max);
+        kept.truncate(self.most.saturating_sub(1));
         let place = kept.partition_point(|concept| concept.confidence >= confidence);
         kept.insert(place, Concept { confidence, ..new });
-        kept.truncate(self.most);
         kept
     }
 
@@ -151,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_sure_word_is_required_unless_a_form_of_it_is_said_or_required() {
+    /// Evidence for zebra, zebras, man, people and tree, and five concepts at most.
+    fn evidence() -> (Evidence, [TokenId; 5]) {
         let special = SpecialTokens {
             padding: TokenId(0),
             start: TokenId(1),
@@ -162,7 +167,6 @@ mod tests {
         };
         let text = "<p>\n<s>\n<e>\n<u>\nzebra\nzebras\nman\npeople\ntree";
         let vocabulary = Vocabulary::parse(text.as_bytes(), 9, special).unwrap();
-        let [zebra, zebras, man, people, tree] = [4, 5, 6, 7, 8].map(TokenId);
         let evidence = Evidence {
             weight: Array2::zeros((0, 1)),
             bias: Array1::zeros(0),
@@ -176,6 +180,33 @@ mod tests {
             most: 5,
             forms: Forms::new(&vocabulary),
         };
+        (evidence, [4, 5, 6, 7, 8].map(TokenId))
+    }
+
+    #[test]
+    fn a_new_word_takes_the_place_of_the_word_that_it_is_put_for_and_of_its_forms() {
+        let (evidence, [zebra, zebras, man, people, tree]) = evidence();
+        let concept = |word, confidence| Concept { word, confidence };
+        let concepts = [concept(man, 0.9), concept(zebra, 0.7), concept(tree, 0.6), concept(zebras, 0.2)];
+        let new = |confidence| concept(TokenId(9), confidence);
+        assert_eq!(
+            evidence.with_new_word(&concepts, new(0.5), zebras),
+            [concept(man, 0.9), new(0.7), concept(tree, 0.6)]
+        );
+        // What is not among them is put there, and is as sure as it is.
+        assert_eq!(
+            evidence.with_new_word(&concepts[2..], new(0.65), people),
+            [new(0.65), concept(tree, 0.6), concept(zebras, 0.2)]
+        );
+        // People are several, and the new word is there however many there are.
+        let full = [man, zebra, tree, TokenId(1), TokenId(2)].map(|word| concept(word, 0.8));
+        let evidence = evidence.with_new_word(&full, new(0.7), people);
+        assert_eq!((evidence.len(), evidence[0], evidence[4]), (5, full[0], new(0.7)));
+    }
+
+    #[test]
+    fn a_sure_word_is_required_unless_a_form_of_it_is_said_or_required() {
+        let (evidence, [zebra, zebras, man, people, tree]) = evidence();
         let concepts = [(zebra, 0.9), (zebras, 0.85), (man, 0.85), (tree, 0.7)];
         let concepts = concepts.map(|(word, confidence)| Concept { word, confidence });
         let required = |found: &[&[TokenId]]| -> Vec<TokenId> {

@@ -31,6 +31,8 @@ pub(crate) struct Said {
     pub attention: Array2<f32>,
     /// What the caption was made of beside the picture, of most evidence first.
     pub concepts: Vec<Evident>,
+    /// A known word that has another name now.
+    pub renamed: Option<(TokenId, String)>,
     /// How much each word looked at each concept, `[words, concepts]`.
     pub concept_attention: Array2<f32>,
 }
@@ -91,6 +93,7 @@ impl Speaker {
             _ => scene.concepts.to_vec(),
         };
         let scene = Scene { concepts: &concepts, ..scene };
+        let renamed = wanted.map(|(new, known)| (known, new.word));
         let wanted = wanted.map(|(new, _)| new.word);
         let start = self.vocabulary.special().start;
         let look = |decoder: &mut Decoder| {
@@ -163,6 +166,7 @@ impl Speaker {
                 .iter()
                 .map(|concept| Evident { word: word(concept.word), evidence: concept.confidence })
                 .collect(),
+            renamed: renamed.map(|(known, new)| (known, word(new))),
             concept_attention,
         })
     }

@@ -72,7 +72,7 @@ pub struct Step {
     pub state: Tensor,
     /// z_t `[rows, feature]`.
     pub z: Tensor,
-    /// a_t `[rows, 49 + concepts]`, as many concepts as the row with the most has.
+    /// a_t `[rows, 49 + concepts]`, as many concepts as the picture with the most has.
     pub attention: Tensor,
 }
 

@@ -13,7 +13,7 @@ use metalens_trainer::pretrain::RunFolder;
 use metalens_trainer::pretrain::config::Config;
 use sha2::{Digest, Sha256};
 
-/// Writes the bundle of a training run: three ONNX graphs, vocabulary and manifest.
+/// Writes the bundle of a training run: its ONNX graphs, vocabulary, what evidence needs, and manifest.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The folder that `pretrain` wrote.
@@ -58,9 +58,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let picture = std::fs::read(&arguments.golden).with_context(|| golden.to_string())?;
     anyhow::ensure!(picture.starts_with(&JPEG), "{golden}: the picture of the self-test needs to be a JPEG");
     let own = arguments.run.join("run.toml");
-    let config = Config::read_with(&own, &arguments.set)?;
+    let (learned, config) = (Config::read(&own)?, Config::read_with(&own, &arguments.set)?);
     anyhow::ensure!(
-        config.is_but_for_evidence(&Config::read(&own)?),
+        config.is_but_for_evidence(&learned),
         "--set: what {} says was learned with; captions, classes, things and settings of [concepts] can be chosen anew",
         own.display()
     );
@@ -115,7 +115,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         },
         golden: &picture,
         training: serde_json::json!({
-            "stages": stages(&config)?,
+            "stages": stages(&learned)?,
+            "set": arguments.set,
             "checkpoints": names,
             "pictures": index.pictures.len(),
         }),
@@ -147,7 +148,11 @@ fn stages(config: &Config) -> anyhow::Result<Vec<serde_json::Value>> {
         Some(folder) => stages(&Config::read(&folder.join("run.toml"))?)?,
         None => Vec::new(),
     };
-    let mut config = Config { data: PathBuf::new(), initial: Vec::new(), ..config.clone() };
+    let texts = config.texts.iter().filter_map(|path| path.file_name()).map(PathBuf::from).collect();
+    let mut config = Config { data: PathBuf::new(), initial: Vec::new(), texts, ..config.clone() };
+    if let Some(distillation) = &mut config.distillation {
+        distillation.teachers.clear();
+    }
     if let Some(trunk) = &mut config.trunk {
         trunk.checkpoint = None;
     }

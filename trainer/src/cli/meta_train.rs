@@ -95,6 +95,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     files.insert(file::HEAD.to_owned(), export::adapted_head(&body, &trained.initialization.head, slots)?);
     let mut training = bundle.manifest().training.clone();
     if let Some(training) = training.as_object_mut() {
+        // Paths mean nothing elsewhere.
+        let config = MetaConfig { things: PathBuf::new(), unseen: None, places: None, ..config.clone() };
         training.insert("meta".to_owned(), serde_json::to_value(&config)?);
     }
     let name =

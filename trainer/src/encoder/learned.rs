@@ -118,7 +118,7 @@ mod tests {
     use std::collections::HashMap;
 
     use candle_core::Device;
-    use metalens::engine::{Graph, Input, Output};
+    use metalens::engine::{self, Graph, Input, Output};
     use rand::{Rng, SeedableRng};
     use rand_chacha::ChaCha8Rng;
 
@@ -126,7 +126,7 @@ mod tests {
     use super::super::lite0::stem;
     use super::super::{complete, lite0, towards_bundle, write_lower};
     use super::*;
-    use crate::onnx::{self, Precision};
+    use crate::onnx::Precision;
 
     /// A checkpoint of chance, whose maps keep their size from layer to layer.
     fn weights(seed: u64) -> Weights {
@@ -208,13 +208,12 @@ mod tests {
         let (published, other) = (weights(5), weights(6));
         let encoder = super::super::write(&other, super::super::Output::Trunk, Precision::F16).unwrap();
         let between = towards_bundle(&published, &encoder, 0.25, Precision::F32).unwrap();
-        let blended = onnx::weights(&between).unwrap();
+        let blended = engine::constants(&between, "trunk").unwrap();
         for layer in layers(0) {
             let (own, others) = (folded(&published, &layer).unwrap(), folded(&other, &layer).unwrap());
-            let (_, shape, found) =
-                blended.iter().find(|(name, ..)| *name == format!("{}.weight", layer.name)).unwrap();
-            assert_eq!(shape[..], layer.shape());
-            for (place, found) in found.iter().enumerate() {
+            let found = &blended[&format!("{}.weight", layer.name)];
+            assert_eq!(found.shape[..], layer.shape());
+            for (place, found) in found.values.iter().enumerate() {
                 let expected = 0.75 * own.weight[place] + 0.25 * others.weight[place];
                 assert!((found - expected).abs() < 1e-3, "{} {place}: {found} {expected}", layer.name);
             }

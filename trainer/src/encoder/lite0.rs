@@ -1,11 +1,12 @@
 //! The architecture of EfficientNet-Lite0, and its graph.
 
-use metalens_models::Preprocessing;
+use metalens::engine::{self, Constant};
+use metalens_models::{Preprocessing, file};
 
 use super::checkpoint::{Weight, Weights};
 use super::fold::{Convolution, fold, tensor};
 use super::{EncoderError, TrunkShape};
-use crate::onnx::{self, GraphBuilder, Precision, int_attribute, ints_attribute};
+use crate::onnx::{GraphBuilder, Precision, int_attribute, ints_attribute};
 
 /// Width and height of the picture, in pixels.
 const IMAGE_SIZE: usize = 224;
@@ -235,8 +236,9 @@ pub fn towards_bundle(
     share: f32,
     precision: Precision,
 ) -> Result<Vec<u8>, EncoderError> {
-    let named = |(name, shape, data)| (name, Weight { shape, data });
-    let learned: Weights = onnx::weights(encoder)?.into_iter().map(named).collect();
+    let weight = |Constant { shape, values }| Weight { shape, data: values };
+    let constants = engine::constants(encoder, file::ENCODER)?.into_iter();
+    let learned: Weights = constants.map(|(name, constant)| (name, weight(constant))).collect();
     let blended = |layer: &Layer| {
         let weight = tensor(&learned, &format!("{}.weight", layer.name), &layer.shape())?.to_vec();
         let bias = tensor(&learned, &format!("{}.bias", layer.name), &[layer.output])?.to_vec();

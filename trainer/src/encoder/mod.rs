@@ -68,9 +68,12 @@ pub enum EncoderError {
         /// The shape that the architecture asks for.
         needed: Vec<usize>,
     },
-    /// What was taken for the trunk or a part of it is another graph.
-    #[error("the trunk: {0}")]
-    Graph(#[from] crate::onnx::NotAGraph),
+    /// What was taken for a part of the trunk is another graph.
+    #[error("the trunk's lower part: {0}")]
+    Lower(#[from] crate::onnx::NotAGraph),
+    /// What was taken for the encoder of a bundle is no graph.
+    #[error(transparent)]
+    Encoder(#[from] metalens::engine::EngineError),
     /// A learned layer could not be read.
     #[error("parameters: {0}")]
     Parameters(#[from] candle_core::Error),

@@ -222,7 +222,10 @@ impl Trial<'_> {
                     start_at_the_mean(&mut calibrated.head, initialization.head.words());
                 }
                 self.say_calibrated(&other, &calibrated, episode, pictures, |gate| match part {
-                    Part::Shift => gate.shifts.clear(),
+                    Part::Shift => {
+                        gate.shifts.clear();
+                        gate.lifted = None;
+                    }
                     Part::Blend => gate.share = 1.0,
                     Part::RowStart | Part::Steps | Part::Memory | Part::Consensus | Part::Detectors => {}
                 })

@@ -14,13 +14,14 @@ export function draw(canvas, boxes) {
   context.lineWidth = Math.max(2, height * LINE);
   context.strokeStyle = COLOUR;
   context.font = `600 ${letter}px system-ui, sans-serif`;
-  context.textBaseline = "top";
+  context.textBaseline = "bottom";
   for (const box of boxes) {
     const [x, y] = [box.left * width, box.top * height];
+    const bottom = y + box.height * height;
     context.strokeRect(x, y, box.width * width, box.height * height);
     context.fillStyle = COLOUR;
-    context.fillRect(x, y, context.measureText(box.word).width + letter * 0.6, letter * 1.3);
+    context.fillRect(x, bottom - letter * 1.3, context.measureText(box.word).width + letter * 0.6, letter * 1.3);
     context.fillStyle = INK;
-    context.fillText(box.word, x + letter * 0.3, y + letter * 0.15);
+    context.fillText(box.word, x + letter * 0.3, bottom - letter * 0.1);
   }
 }
