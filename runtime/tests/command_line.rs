@@ -169,7 +169,7 @@ type Damage<'a> = &'a dyn Fn(&Path);
 
 #[test]
 fn a_damaged_bundle_is_refused_with_the_files_name() {
-    let damage: [(&str, Damage); 4] = [
+    let damage: [(&str, Damage); 5] = [
         ("head.onnx: sha256", &|bundle| {
             let path = bundle.join("head.onnx");
             let mut bytes = std::fs::read(&path).unwrap();
@@ -177,10 +177,11 @@ fn a_damaged_bundle_is_refused_with_the_files_name() {
             std::fs::write(path, bytes).unwrap();
         }),
         ("decoder.onnx: missing", &|bundle| std::fs::remove_file(bundle.join("decoder.onnx")).unwrap()),
-        ("format version 9; this program reads 1", &|bundle| {
+        ("detector.onnx: missing", &|bundle| std::fs::remove_file(bundle.join("detector.onnx")).unwrap()),
+        ("format version 1; this program reads 2; use the bundle of this program's release", &|bundle| {
             let path = bundle.join("manifest.json");
             let text = std::fs::read_to_string(&path).unwrap();
-            std::fs::write(path, text.replacen("\"format\": 1", "\"format\": 9", 1)).unwrap();
+            std::fs::write(path, text.replacen("\"format\": 2", "\"format\": 1", 1)).unwrap();
         }),
         ("vocabulary.txt: ", &|bundle| {
             let path = bundle.join("vocabulary.txt");

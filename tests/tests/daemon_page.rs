@@ -135,6 +135,35 @@ fn somebody_teaches_it_a_name_on_the_page_hears_it_and_takes_it_back() {
     wait("that the device is gone is told", || browser.text("#lost").contains("lost").then_some(())).unwrap();
 }
 
+#[test]
+fn a_word_that_went_by_a_thing_shows_its_box() {
+    let Some(browser) = Browser::start().unwrap() else {
+        println!("skipped: there is no chromium with chromedriver");
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let pictures = folder.path().join("pictures");
+    std::fs::create_dir(&pictures).unwrap();
+    let cat = concat!(env!("CARGO_MANIFEST_DIR"), "/pictures/chelsea.jpg");
+    std::fs::copy(cat, pictures.join("a.jpg")).unwrap();
+    let daemon = Daemon::start(Path::new(PROGRAM), &pictures, 1.0, "").unwrap();
+    browser.show_as(1280, 800, "light").unwrap();
+    browser.open(&format!("http://{}/", daemon.address)).unwrap();
+    wait("a caption", || caption(&browser)).unwrap();
+    browser.script("document.querySelector('#caption .word').click()").unwrap();
+    wait("what it went by", || browser.text("#hint").contains("It went by cat").then_some(())).unwrap();
+    let yellow = "const heat = document.querySelector('#heat');
+        const { data } = heat.getContext('2d').getImageData(0, 0, heat.width, heat.height);
+        let count = 0;
+        for (let at = 0; at < data.length; at += 4) count += data[at] === 255 && data[at + 1] === 200 && data[at + 2] === 87;
+        return count";
+    let count = browser.script(yellow).unwrap().as_u64().unwrap();
+    assert!(count > 500, "{count}");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");
+    std::fs::create_dir_all(&folder).unwrap();
+    browser.screenshot(&folder.join("box.png")).unwrap();
+}
+
 /// For people; and nothing is wider than the narrowest phone.
 fn pictures_of_the_page(browser: &Browser) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("page");

@@ -72,9 +72,10 @@ impl Source {
         std::fs::write(folder.path().join("metalens"), program).unwrap();
         let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/flickr8k-lite0");
         let manifest = Bundle::open(&model).unwrap().manifest().clone();
-        let files = ["encoder.onnx", "decoder.onnx", "head.onnx", "vocabulary.txt", "golden.jpg"];
-        let files = files.map(|name| (name.to_owned(), format!("the bytes of {name}").into_bytes()));
-        metalens_models::write(&folder.path().join("bundle"), manifest, &files.into()).unwrap();
+        let files =
+            manifest.files.keys().map(|name| (name.clone(), format!("the bytes of {name}").into_bytes()));
+        let files = files.collect();
+        metalens_models::write(&folder.path().join("bundle"), manifest, &files).unwrap();
         Self(folder)
     }
 
