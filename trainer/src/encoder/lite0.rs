@@ -214,15 +214,14 @@ pub fn write(weights: &Weights, output: Output, precision: Precision) -> Result<
     let folded = |layer: &Layer| folded(weights, layer);
     let mut net = Net::new(&folded, precision);
     let map = net.lower(BLOCKS)?;
-    let map = net.upper(map, BLOCKS)?;
     match output {
-        Output::Trunk => {
-            net.tokens(&map);
-            net.classes_of(&map, Some(weights))?;
+        Output::Trunk => net.finish(map, BLOCKS, Some(weights)),
+        Output::Classifier => {
+            let map = net.upper(map, BLOCKS)?;
+            net.classifier(&map, weights, "logits")?;
+            Ok(net.graph.finish())
         }
-        Output::Classifier => net.classifier(&map, weights, "logits")?,
     }
-    Ok(net.graph.finish())
 }
 
 /// The trunk whose layers go `share` of the way from those of the published checkpoint to those of the trunk in `encoder`, the
@@ -246,10 +245,7 @@ pub fn towards_bundle(
     };
     let mut net = Net::new(&blended, precision);
     let map = net.lower(BLOCKS)?;
-    let map = net.upper(map, BLOCKS)?;
-    net.tokens(&map);
-    net.classes_of(&map, Some(published))?;
-    Ok(net.graph.finish())
+    net.finish(map, BLOCKS, Some(published))
 }
 
 /// Writes the part of the trunk before block `cut`: `image` f32[1, 3, 224, 224] -> `features` f32[1, positions, channels].
@@ -284,12 +280,9 @@ pub fn complete(
         Some(block) => block.project.name.clone(),
     };
     let graph = GraphBuilder::extend_at(lower, &name, GRAPH, precision)?;
-    let mut net = Net { convolution: upper, graph };
+    let net = Net { convolution: upper, graph };
     let map = Map { name, channels: shape.channels, size: shape.grid[0] };
-    let map = net.upper(map, cut)?;
-    net.tokens(&map);
-    net.classes_of(&map, classifier)?;
-    Ok(net.graph.finish())
+    net.finish(map, cut, classifier)
 }
 
 /// The layer of the published checkpoint, with its BatchNorm.
@@ -354,6 +347,14 @@ impl<'a> Net<'a> {
             map = self.block(map, index, block)?;
         }
         self.bounded(&map, &top())
+    }
+
+    /// The finished trunk, from the map before block `cut` on.
+    fn finish(mut self, map: Map, cut: usize, classifier: Option<&Weights>) -> Result<Vec<u8>, EncoderError> {
+        let map = self.upper(map, cut)?;
+        self.tokens(&map);
+        self.classes_of(&map, classifier)?;
+        Ok(self.graph.finish())
     }
 
     fn convolution(&mut self, x: &Map, layer: &Layer) -> Result<Map, EncoderError> {
