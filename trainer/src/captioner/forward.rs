@@ -276,12 +276,43 @@ impl<'a> Captioner<'a> {
     /// # Errors
     /// When shapes do not fit.
     pub fn head(&self, z: &Tensor, dropout: &mut Option<Dropout>) -> Result<Tensor> {
+        self.hidden(z, dropout)?
+            .matmul(&self.get("head.fc2.weight").t()?)?
+            .broadcast_add(self.get("head.fc2.bias"))
+    }
+
+    /// What the head's last layer reads of z `[rows, feature]`.
+    fn hidden(&self, z: &Tensor, dropout: &mut Option<Dropout>) -> Result<Tensor> {
         let z = drop(dropout, z.clone())?;
         let hidden =
             z.matmul(&self.get("head.fc1.weight").t()?)?.broadcast_add(self.get("head.fc1.bias"))?.silu()?;
-        drop(dropout, hidden)?
-            .matmul(&self.get("head.fc2.weight").t()?)?
-            .broadcast_add(self.get("head.fc2.bias"))
+        drop(dropout, hidden)
+    }
+
+    /// Cross-entropy of what [`Self::teach`] makes of the batch: a scalar. `weights` says how much each word counts.
+    ///
+    /// # Errors
+    /// When shapes do not fit.
+    pub fn loss(
+        &self,
+        batch: &Batch,
+        weights: &[f32],
+        smoothing: f32,
+        dropout: &mut Option<Dropout>,
+    ) -> Result<Tensor> {
+        let z = self.body(batch, dropout)?;
+        let hidden = self.hidden(&z, dropout)?;
+        let pointing = match &batch.concepts {
+            Some(concepts) => Some((self.pointer(&z)?, concepts.pointings(&batch.captions))),
+            None => None,
+        };
+        let layer = ops::Layer {
+            weight: self.get("head.fc2.weight"),
+            bias: self.get("head.fc2.bias"),
+            pointing: pointing.as_ref().map(|(pointer, at)| (pointer, at.as_slice())),
+        };
+        let targets = ops::Targets { words: &batch.captions.targets, weights, smoothing };
+        ops::linear_cross_entropy(&hidden, layer, targets)
     }
 
     /// Logits `[words, vocabulary]` of the batch's captions, each word read as it was written (teacher forcing), in the

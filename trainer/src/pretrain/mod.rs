@@ -361,27 +361,27 @@ impl<'a> Trainer<'a> {
         let weights = validate::target_weights(targets);
         let mut words = weights.iter().sum::<f32>();
         let mut dropout = Some(Dropout::new(config.regularisation.dropout, rng(purpose::DROPOUT)));
-        let logits = captioner.teach(&batch, &mut dropout)?;
         let smoothing = config.regularisation.label_smoothing;
-        let mut loss = ops::cross_entropy(&logits, targets, &weights, smoothing)?;
-        if let Some(teachers) = &self.teachers {
-            loss = (loss + teachers.correction(&cached, &logits, &weights, smoothing)?)?;
-        }
+        let mut loss = match &self.teachers {
+            None => captioner.loss(&batch, &weights, smoothing, &mut dropout)?,
+            Some(teachers) => {
+                let logits = captioner.teach(&batch, &mut dropout)?;
+                let loss = ops::cross_entropy(&logits, targets, &weights, smoothing)?;
+                (loss + teachers.correction(&cached, &logits, &weights, smoothing)?)?
+            }
+        };
         // As many texts a picture as the whole batch has.
         let texts = config.schedule.texts * samples.len() / config.schedule.pictures;
         if let Some(texts) = self.dataset.texts(texts, &mut rng(purpose::TEXTS)) {
-            let targets = &texts.captions.targets;
-            let weights = validate::target_weights(targets);
-            let logits = captioner.teach(&texts, &mut dropout)?;
-            loss = (loss + ops::cross_entropy(&logits, targets, &weights, smoothing)?)?;
+            let weights = validate::target_weights(&texts.captions.targets);
+            loss = (loss + captioner.loss(&texts, &weights, smoothing, &mut dropout)?)?;
             words += weights.iter().sum::<f32>();
         }
         if let (Some(critic), Some(features)) = (&self.critic, batch.features.clone()) {
             let mut rng = rng(purpose::DRAW);
             let concepts = self.dataset.raised_concepts(samples, &views, &mut rng);
             let (drawn, weights) = self.criticised(critic, samples, features, concepts, &mut rng)?;
-            let logits = captioner.teach(&drawn, &mut None)?;
-            let reward = ops::cross_entropy(&logits, &drawn.captions.targets, &weights, 0.0)?;
+            let reward = captioner.loss(&drawn, &weights, 0.0, &mut None)?;
             // Per word, the two stand in the ratio of the configuration.
             let ratio = config.regularisation.likelihood * weights.len() as f64 / f64::from(words);
             loss = (reward + (loss * ratio)?)?;

@@ -107,7 +107,7 @@ impl CustomOp1 for CrossEntropy {
 const LANES: usize = 16;
 
 #[inline(always)]
-fn sum(x: &[f32]) -> f32 {
+pub(super) fn sum(x: &[f32]) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for chunk in chunks {
@@ -119,7 +119,7 @@ fn sum(x: &[f32]) -> f32 {
 }
 
 #[inline(always)]
-fn log_sum_exp(x: &[f32]) -> f32 {
+fn highest(x: &[f32]) -> f32 {
     let (chunks, rest) = x.as_chunks::<LANES>();
     let mut highest = [f32::NEG_INFINITY; LANES];
     for chunk in chunks {
@@ -127,7 +127,13 @@ fn log_sum_exp(x: &[f32]) -> f32 {
             *lane = if x > *lane { x } else { *lane };
         }
     }
-    let highest = highest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max);
+    highest.iter().chain(rest).copied().fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[inline(always)]
+fn log_sum_exp(x: &[f32]) -> f32 {
+    let highest = highest(x);
+    let (chunks, rest) = x.as_chunks::<LANES>();
     let mut lanes = [0.0; LANES];
     for chunk in chunks {
         for (lane, x) in lanes.iter_mut().zip(chunk) {
@@ -136,4 +142,15 @@ fn log_sum_exp(x: &[f32]) -> f32 {
     }
     let rest: f32 = rest.iter().map(|x| exp(x - highest)).sum();
     highest + (lanes.iter().sum::<f32>() + rest).ln()
+}
+
+/// Puts softmax(x) in the place of x; gives log sum exp.
+#[inline(always)]
+pub(super) fn softmax(x: &mut [f32]) -> f32 {
+    let highest = highest(x);
+    x.iter_mut().for_each(|x| *x = exp(*x - highest));
+    let all = sum(x);
+    let share = 1.0 / all;
+    x.iter_mut().for_each(|x| *x *= share);
+    highest + all.ln()
 }

@@ -8,6 +8,7 @@ mod attention;
 mod cross_entropy;
 mod depthwise;
 mod gru;
+mod linear_cross_entropy;
 mod math;
 mod matrix;
 mod plain;
@@ -19,6 +20,7 @@ mod tests;
 
 pub use cross_entropy::cross_entropy;
 pub use depthwise::{Window, depthwise};
+pub use linear_cross_entropy::{Layer, Targets, linear_cross_entropy};
 pub use plain::{Concepts, Pictures, Weights, attention_weights, padded, recur};
 pub use pointing::{Pointing, point};
 pub use recurrence::decode;

@@ -85,9 +85,7 @@ impl CustomOp2 for Point {
         with_slices([pointer, &d_out], |[pointer, d_out]| {
             vectorised(|| {
                 for at in &self.at {
-                    // softplus'(x) = sigmoid(x)
-                    let slope = 1.0 / (1.0 + exp(-gate(pointer, at)));
-                    let d = d_out[at.row * words + at.word as usize] * slope;
+                    let d = d_out[at.row * words + at.word as usize] * slope(gate(pointer, at));
                     d_pointer[2 * at.row] += d;
                     d_pointer[2 * at.row + 1] += d * at.confidence;
                 }
@@ -98,11 +96,17 @@ impl CustomOp2 for Point {
     }
 }
 
-fn gate(pointer: &[f32], at: &Pointing) -> f32 {
+/// What [`softplus`] is taken of.
+pub(super) fn gate(pointer: &[f32], at: &Pointing) -> f32 {
     pointer[2 * at.row] + pointer[2 * at.row + 1] * at.confidence
 }
 
 /// ln(1 + exp(x))
-fn softplus(x: f32) -> f32 {
+pub(super) fn softplus(x: f32) -> f32 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
+}
+
+/// softplus'(x) = sigmoid(x)
+pub(super) fn slope(x: f32) -> f32 {
+    1.0 / (1.0 + exp(-x))
 }

@@ -4,7 +4,10 @@ use candle_core::{DType, Device, Result, Tensor, Var};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Concepts, Pictures, Pointing, Weights, Window, cross_entropy, decode, depthwise, point};
+use super::{
+    Concepts, Layer, Pictures, Pointing, Targets, Weights, Window, cross_entropy, decode, depthwise,
+    linear_cross_entropy, point,
+};
 
 fn variables(shapes: &[&[usize]]) -> Vec<Var> {
     let mut rng = ChaCha8Rng::seed_from_u64(7);
@@ -105,6 +108,45 @@ fn pointing_and_its_gradient_are_right() {
 fn smoothed_cross_entropy_and_its_gradient_are_right() {
     // 19 words: more than the vector lanes, and not a multiple of them.
     check(&[&[3, 19]], |x| cross_entropy(&x[0], &[4, 0, 18], &[1.0, 0.5, 0.0], 0.1));
+}
+
+#[test]
+fn the_last_layer_and_its_cross_entropy_and_their_gradient_are_right() {
+    let at = |row, word, confidence| Pointing { row, word, confidence };
+    let at = [at(0, 4, 0.9), at(0, 1, 0.2), at(2, 0, 0.5), at(3, 2, 0.7)];
+    let targets = Targets { words: &[4, 0, 18, 2], weights: &[1.0, 0.5, 0.0, -0.7], smoothing: 0.1 };
+    for at in [&at[..], &[]] {
+        check(&[&[4, 3], &[19, 3], &[19], &[4, 2]], |x| {
+            let layer = Layer { weight: &x[1], bias: &x[2], pointing: Some((&x[3], at)) };
+            linear_cross_entropy(&x[0], layer, targets)? + (x[3].sum_all()? * 0.1)?
+        });
+    }
+}
+
+#[test]
+fn rows_of_several_blocks_add_up() {
+    let x: Vec<f32> = (0..600 * 3).map(|i| (i as f32 * 0.37).sin()).collect();
+    let x = Var::from_vec(x, (600, 3), &Device::Cpu).unwrap();
+    let weight: Vec<f32> = (0..7 * 3).map(|i| (i as f32 * 0.61).cos()).collect();
+    let weight = Var::from_vec(weight, (7, 3), &Device::Cpu).unwrap();
+    let pointer = Var::from_vec((0..1200).map(|i| (i as f32 * 0.11).sin()).collect(), (600, 2), &Device::Cpu);
+    let (bias, pointer) = (Tensor::zeros(7, DType::F32, &Device::Cpu).unwrap(), pointer.unwrap());
+    let words: Vec<u32> = (0..600).map(|row| row % 7).collect();
+    let at: Vec<Pointing> =
+        (0..600).step_by(5).map(|row| Pointing { row, word: (row % 3) as u32, confidence: 0.5 }).collect();
+    let weights = vec![0.5; 600];
+    let layer = Layer { weight: &weight, bias: &bias, pointing: Some((&pointer, &at)) };
+    let targets = Targets { words: &words, weights: &weights, smoothing: 0.1 };
+    let fused = linear_cross_entropy(&x, layer, targets).unwrap();
+    let logits = point(&x.matmul(&weight.t().unwrap()).unwrap(), &pointer, &at).unwrap();
+    let parts = cross_entropy(&logits, &words, &weights, 0.1).unwrap();
+    assert!((value(&fused) / value(&parts) - 1.0).abs() < 1e-5, "{} {}", value(&fused), value(&parts));
+    let (fused, parts) = (fused.backward().unwrap(), parts.backward().unwrap());
+    for var in [&x, &weight, &pointer] {
+        let distance = (fused.get(var).unwrap() - parts.get(var).unwrap()).unwrap().abs().unwrap();
+        let worst: f32 = distance.flatten_all().unwrap().max(0).unwrap().to_scalar().unwrap();
+        assert!(worst < 1e-4, "{worst}");
+    }
 }
 
 #[test]
