@@ -95,10 +95,10 @@ impl Evidence {
         &self.settings
     }
 
-    /// The word for a class of the detector's, where it has one.
+    /// The word for a class of the detector's, where it has one; of several the last, which is the noun.
     #[must_use]
     pub fn thing(&self, class: usize) -> Option<TokenId> {
-        self.sources.things.iter().find(|(_, thing)| *thing == class).map(|(word, _)| *word)
+        self.sources.things.iter().rfind(|(_, thing)| *thing == class).map(|(word, _)| *word)
     }
 
     /// Whether these words are one but for their number.

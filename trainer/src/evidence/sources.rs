@@ -19,6 +19,7 @@ pub fn sources(vocabulary: &TrainingVocabulary, captions: &[u32], classes: bool,
         }
     }
     let of_things = words::things().into_iter().filter(|_| things);
+    let of_things = of_things.flat_map(|(thing, words)| words.into_iter().map(move |word| (thing, word)));
     Sources {
         captions: captions.iter().map(|&word| TokenId(word)).collect(),
         classes: of_classes.into_iter().collect(),

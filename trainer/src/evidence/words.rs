@@ -17,14 +17,18 @@ pub fn classes() -> Vec<(usize, Vec<&'static str>)> {
     lines(IMAGENET).map(|(class, words)| (class, words.split(' ').collect())).collect()
 }
 
-/// Each of COCO's eighty things, as YOLOX numbers them, and its word. A person has none: people say whether it is a man, a woman or a
-/// child.
+/// Each of COCO's eighty things, as YOLOX numbers them, and its words, the noun last. A person has none: people say whether it is a man,
+/// a woman or a child.
 ///
 /// # Panics
 /// Never: a test reads the lines.
 #[must_use]
-pub fn things() -> Vec<(usize, &'static str)> {
-    lines(COCO).filter(|(_, word)| !word.is_empty()).collect()
+pub fn things() -> Vec<(usize, Vec<&'static str>)> {
+    let words = |words: &'static str| words.split_whitespace().collect();
+    lines(COCO)
+        .map(|(thing, all)| (thing, words(all)))
+        .filter(|(_, words): &(_, Vec<_>)| !words.is_empty())
+        .collect()
 }
 
 /// Number and words of every line but comments.
@@ -72,10 +76,18 @@ mod tests {
     fn every_thing_but_a_person_has_a_word() {
         let things = things();
         assert!(things.iter().map(|(thing, _)| *thing).eq(1..80));
-        for (thing, word) in &things {
-            assert_eq!(metalens::language::words(word), [*word], "{thing}");
+        for (thing, words) in &things {
+            assert_eq!(metalens::language::words(&words.join(" ")), *words, "{thing}");
         }
-        let word = |thing: usize| things[thing - 1].1;
-        assert_eq!([word(10), word(22), word(38), word(79)], ["hydrant", "zebra", "racket", "toothbrush"]);
+        let said = |thing: usize| things[thing - 1].1.join(" ");
+        assert_eq!([said(10), said(11), said(22), said(38)], ["hydrant", "stop sign", "zebra", "racket"]);
+    }
+
+    #[test]
+    fn the_words_of_a_thing_say_it() {
+        for (line, (thing, words)) in COCO.lines().filter(|line| line.contains('\t')).skip(1).zip(things()) {
+            let name = line.split('\t').nth(1).unwrap();
+            assert!(crate::score::things(&words.join(" ")).contains(name), "{thing}: {words:?}");
+        }
     }
 }
