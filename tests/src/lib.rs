@@ -13,3 +13,4 @@ pub mod http;
 pub mod meta;
 pub mod served;
 pub mod tiny;
+pub mod trainer;

@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{Device, Tensor, Var};
@@ -337,14 +336,8 @@ fn a_new_name_is_said_where_it_belongs_and_what_is_unrelated_is_kept() {
     assert!(reached[0].figures["f1"].mean > 0.9, "{:?}", reached[0].figures);
 }
 
-/// The program that the workspace's tests were built with.
 fn trainer(arguments: &[&str]) -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_metalens-under-test")).with_file_name("metalens-trainer");
-    assert!(program.is_file(), "{}: test with --workspace, which builds it", program.display());
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}\n{out}\n{error}");
-    out
+    metalens_tests::trainer::run(env!("CARGO_BIN_EXE_metalens-under-test"), arguments)
 }
 
 #[test]

@@ -3,7 +3,6 @@
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::sync::atomic::AtomicBool;
 
 use metalens::adaptation::{Head, Initialization, Sample};
@@ -258,14 +257,8 @@ fn unchanged_parameters_make_the_same_graphs() {
     }
 }
 
-/// The program that the workspace's tests were built with.
 fn trainer(arguments: &[&str]) -> String {
-    let program = Path::new(env!("CARGO_BIN_EXE_metalens-under-test")).with_file_name("metalens-trainer");
-    assert!(program.is_file(), "{}: test with --workspace, which builds it", program.display());
-    let output = Command::new(program).args(arguments).output().unwrap();
-    let (out, error) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}\n{out}\n{error}");
-    out
+    metalens_tests::trainer::run(env!("CARGO_BIN_EXE_metalens-under-test"), arguments)
 }
 
 #[test]
