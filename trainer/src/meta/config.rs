@@ -145,7 +145,7 @@ mod tests {
         std::fs::write(&path, text).unwrap();
         MetaConfig::read(&path).unwrap();
         for (from, to, expected) in [
-            ("head_rate = 1e-4", "head_rate = nan", "outer.head_rate: NaN needs to be 0 or more"),
+            ("head_rate = 2e-5", "head_rate = nan", "outer.head_rate: NaN needs to be 0 or more"),
             ("number_rate = 2e-2", "number_rate = -1", "outer.number_rate: -1 needs to be 0 or more"),
             ("meta_batch = 2", "meta_batch = 0", "outer.meta_batch: 0 needs to be 1 or more"),
             ("steps = 5\n", "steps = 3\n", "inner_loop.steps: 3 steps, and alpha has sizes for 5"),
