@@ -186,7 +186,7 @@ pub struct EvidenceSettings {
     pub classes: ClassEvidence,
     /// Words of the detector's things.
     pub things: ThingEvidence,
-    /// A word of at least this confidence that no caption found says is required of the search.
+    /// A word of at least this confidence that no caption found says is required of the search, by its odds.
     pub required: f32,
 }
 

@@ -7,6 +7,7 @@ use safetensors::{Dtype, SafeTensors};
 
 use super::{Concept, Forms, Settings, select};
 use crate::CaptionerError;
+use crate::language::Required;
 
 /// Names of the tensors in `evidence.safetensors`, in f32 or f16.
 pub mod tensor {
@@ -119,13 +120,13 @@ impl Evidence {
         kept
     }
 
-    /// The concepts that the search has to say, strongest first: those of enough confidence of which none of the captions
-    /// that it `found` says a form; of several forms of one word the strongest.
+    /// What is required of the search, strongest first: concepts of enough confidence of which none of the captions that it `found`
+    /// says a form; of several forms of one word the strongest.
     pub(crate) fn required<'a>(
         &'a self,
         concepts: &'a [Concept],
         found: impl Iterator<Item = &'a [TokenId]> + Clone + 'a,
-    ) -> impl Iterator<Item = TokenId> + 'a {
+    ) -> impl Iterator<Item = Required> + 'a {
         let required = move |(place, concept): &(usize, &Concept)| {
             let is_form = |stronger: &Concept| self.forms.are_of_one(stronger.word, concept.word);
             concept.confidence >= self.settings.required && !concepts[..*place].iter().any(is_form)
@@ -134,7 +135,11 @@ impl Evidence {
         let says = move |words: &[TokenId], concept: TokenId| {
             words.iter().any(|&word| self.forms.are_of_one(word, concept))
         };
-        sure.map(|concept| concept.word).filter(move |&word| !found.clone().any(|words| says(words, word)))
+        let unsaid = sure.filter(move |concept| !found.clone().any(|words| says(words, concept.word)));
+        unsaid.map(|concept| {
+            let confidence = concept.confidence.clamp(f32::EPSILON, 1.0 - f32::EPSILON);
+            Required { word: concept.word, log_odds: (confidence / (1.0 - confidence)).ln() }
+        })
     }
 }
 
@@ -210,10 +215,12 @@ mod tests {
         let concepts = [(zebra, 0.9), (zebras, 0.85), (man, 0.85), (tree, 0.7)];
         let concepts = concepts.map(|(word, confidence)| Concept { word, confidence });
         let required = |found: &[&[TokenId]]| -> Vec<TokenId> {
-            evidence.required(&concepts, found.iter().copied()).collect()
+            evidence.required(&concepts, found.iter().copied()).map(|required| required.word).collect()
         };
         assert_eq!(required(&[&[tree]]), [zebra, man]);
         assert_eq!(required(&[&[tree], &[people]]), [zebra]);
         assert_eq!(required(&[&[zebras, tree, people]]), []);
+        let odds = evidence.required(&concepts, [].into_iter()).next().unwrap().log_odds;
+        assert!((odds - 9.0_f32.ln()).abs() < 1e-5, "{odds}");
     }
 }

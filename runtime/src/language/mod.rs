@@ -10,7 +10,9 @@ mod speaker;
 mod steps;
 mod words;
 
-pub use beam::{Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_HYPOTHESES, MAX_REQUIRED, MAX_WORDS, NextWord};
+pub use beam::{
+    Beam, BeamSettings, Hypothesis, MAX_BEAM, MAX_HYPOTHESES, MAX_REQUIRED, MAX_WORDS, NextWord, Required,
+};
 pub(crate) use decoder::Applied;
 pub use decoder::Decoder;
 pub use family::family;

@@ -5,7 +5,7 @@ use ndarray::{Array2, ArrayView2};
 
 use super::beam::Hypothesis;
 use super::decoder::{Applied, Decoder, Graphs};
-use super::{Beam, BeamSettings, MAX_REQUIRED, MAX_WORDS, Scene};
+use super::{Beam, BeamSettings, MAX_REQUIRED, MAX_WORDS, Required, Scene};
 use crate::adaptation::{Choice, Initialization, Observation, Read};
 use crate::engine::EngineError;
 use crate::evidence::{Concept, Evidence};
@@ -83,7 +83,7 @@ impl Speaker {
     /// Says what the picture shows, with a calibration where there is one. A new word for which there is evidence is said, if not
     /// in the best caption then in the best that holds it, or in the greedy one: `adaptation::familiarity` lifts it just so
     /// that this one does. Of a place of its own that is said which the support's captions agree on most. Otherwise, where none of
-    /// the captions found says a concept of very much evidence, it is required of a second search.
+    /// the captions found says a concept of much evidence, it is required of a second search, by its odds.
     pub fn say(&mut self, scene: Scene, applied: Option<Applied>) -> Result<Said, EngineError> {
         let learned = applied.as_ref().map(|applied| applied.learned.clone());
         let wanted = applied.as_ref().and_then(|applied| applied.learned.wanted(&applied.gate));
@@ -101,7 +101,7 @@ impl Speaker {
             decoder.apply(applied.clone());
             Ok::<(), EngineError>(())
         };
-        let mut search = |beam: &mut Beam, required: &[TokenId]| {
+        let mut search = |beam: &mut Beam, required: &[Required]| {
             look(&mut self.decoder)?;
             beam.search_for(&mut self.decoder, start, required).cloned()
         };
@@ -110,7 +110,7 @@ impl Speaker {
             && let Some(evidence) = &self.evidence
         {
             let found = self.beam.found().iter().map(|found| found.words.as_slice());
-            let required: heapless::Vec<TokenId, MAX_REQUIRED> =
+            let required: heapless::Vec<Required, MAX_REQUIRED> =
                 evidence.required(scene.concepts, found).take(MAX_REQUIRED).collect();
             if !required.is_empty() {
                 best = search(&mut self.beam, &required)?;

@@ -105,10 +105,24 @@ impl Bank {
     }
 }
 
+/// A word that is required of a caption, unless that makes it less probable by more than the word is likely.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Required {
+    /// The word.
+    pub word: TokenId,
+    /// The natural logarithm of the odds that the picture shows it.
+    pub log_odds: f32,
+}
+
 /// Beam search; holds its buffers from one caption to the next.
 ///
 /// Words may be required of it (Anderson et al. 2017, section 3.2): then it keeps a bank of hypotheses, as wide as the beam, for
-/// each set of required words that they have said, and a word that is required takes a hypothesis to another bank.
+/// each set of required words that they have said, and a word that is required takes a hypothesis to another bank. Of the best
+/// captions of all banks that is chosen for which the language and the evidence speak most:
+///
+/// ```text
+/// max over captions c   ln p(c) + sum over required words w in c of ln(odds of w)
+/// ```
 pub struct Beam {
     settings: BeamSettings,
     /// Bank i has said those required words whose bits are in i; more than one only where a word was ever required.
@@ -141,8 +155,7 @@ impl Beam {
         self.search_for(decoder, start, &[])
     }
 
-    /// The best caption that says all of `required`, different words of which the first [`MAX_REQUIRED`] count; where none does,
-    /// the best of those that say most of them.
+    /// The best caption where words are `required`, different ones of which the first [`MAX_REQUIRED`] count.
     ///
     /// The decoder has to take as many hypotheses as there are banks, times the beam's width.
     ///
@@ -152,7 +165,7 @@ impl Beam {
         &mut self,
         decoder: &mut D,
         start: TokenId,
-        required: &[TokenId],
+        required: &[Required],
     ) -> Result<&Hypothesis, D::Error> {
         let required = &required[..required.len().min(MAX_REQUIRED)];
         self.banks.truncate(1 << required.len());
@@ -181,11 +194,18 @@ impl Beam {
                 keep_best(&mut bank.finished, hypothesis, self.settings.width);
             }
         }
-        let best = |bank: &Bank| bank.finished.first().map(|best| best.score);
-        let found = self.banks.iter().enumerate().filter_map(|(said, bank)| Some((said, best(bank)?)));
-        let said_most =
-            found.max_by(|a, b| a.0.count_ones().cmp(&b.0.count_ones()).then(a.1.total_cmp(&b.1)));
-        self.chosen = said_most.map_or(0, |(said, _)| said);
+        let odds = |said: usize| -> f32 {
+            required
+                .iter()
+                .enumerate()
+                .filter(|(bit, _)| said >> bit & 1 == 1)
+                .map(|(_, word)| word.log_odds)
+                .sum()
+        };
+        let best = |bank: &Bank| bank.finished.first().map(|best| best.log_probability);
+        let found = self.banks.iter().enumerate();
+        let found = found.filter_map(|(said, bank)| Some((said, best(bank)? + odds(said))));
+        self.chosen = found.max_by(|a, b| a.1.total_cmp(&b.1)).map_or(0, |(said, _)| said);
         Ok(&self.banks[self.chosen].finished[0])
     }
 
@@ -195,7 +215,7 @@ impl Beam {
         self.found().iter().find(|hypothesis| hypothesis.words.contains(&word))
     }
 
-    /// The captions of the last search, best first: of those that say the required words.
+    /// The captions of the last search, best first: of those that say the same of the required words as the best.
     #[must_use]
     pub fn found(&self) -> &[Hypothesis] {
         &self.banks[self.chosen].finished
@@ -233,7 +253,7 @@ impl Beam {
     }
 
     /// Fills each bank's `candidates` with the best continuations that belong to it, best first.
-    fn gather<D: NextWord>(&mut self, decoder: &D, length: usize, required: &[TokenId]) {
+    fn gather<D: NextWord>(&mut self, decoder: &D, length: usize, required: &[Required]) {
         let BeamSettings { width, end, .. } = self.settings;
         self.banks.iter_mut().for_each(|bank| bank.candidates.clear());
         let mut parent = 0;
@@ -245,7 +265,7 @@ impl Beam {
                     if length == 0 && word == end {
                         continue;
                     }
-                    let bit = required.iter().position(|&required| required == word);
+                    let bit = required.iter().position(|required| required.word == word);
                     let says = said | bit.map_or(0, |bit| 1 << bit);
                     let total = before + log_probability;
                     let candidate = Candidate { from: (said, place), parent, word, log_probability, total };

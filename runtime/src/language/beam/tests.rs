@@ -185,6 +185,11 @@ fn of_equal_words_the_first_is_said_and_a_caption_is_never_empty() {
     assert_eq!(best.words.as_slice(), [TokenId(1)]);
 }
 
+/// Words that have to be said, whatever else.
+fn surely(words: &[TokenId]) -> Vec<Required> {
+    words.iter().map(|&word| Required { word, log_odds: 1e4 }).collect()
+}
+
 #[test]
 fn of_the_captions_that_say_what_is_required_the_best_is_found() {
     let mut others = 0;
@@ -195,7 +200,7 @@ fn of_the_captions_that_say_what_is_required_the_best_is_found() {
         {
             let says_all = |words: &[TokenId]| required.iter().all(|word| words.contains(word));
             let mut beam = Beam::new(settings(12));
-            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, required).cloned();
+            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &surely(required)).cloned();
             let (words, score) = Toy::new(seed).best(settings(12), says_all);
             assert_eq!(found.words.as_slice(), words, "seed {seed}, {required:?}");
             assert!((found.score - score).abs() < 1e-5, "seed {seed}, {required:?}");
@@ -215,12 +220,12 @@ fn where_no_caption_says_all_that_is_required_one_says_most_of_it() {
         let short = BeamSettings { max_words: 1, ..settings(3) };
         let required = [TokenId(1), TokenId(3), TokenId(2)];
         let mut beam = Beam::new(short);
-        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &required);
+        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &surely(&required));
         // Of three words the first two count.
         let (words, _) = Toy::new(seed).best(short, |words| required[..2].contains(&words[0]));
         assert_eq!(found.words.as_slice(), words, "seed {seed}");
         // A word that the language lacks is nowhere, and costs nothing.
-        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &[TokenId(99)]).cloned();
+        let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &surely(&[TokenId(99)])).cloned();
         assert_eq!(found, search(&mut Toy::new(seed), short), "seed {seed}");
     }
 }
@@ -230,10 +235,35 @@ fn narrow_banks_say_what_is_required_too() {
     for seed in 0..50 {
         for width in 1..4 {
             let mut beam = Beam::new(settings(width));
-            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &[TokenId(1), TokenId(2)]);
+            let Ok(found) = beam.search_for(&mut Toy::new(seed), START, &surely(&[TokenId(1), TokenId(2)]));
             assert!(found.words.contains(&TokenId(1)) && found.words.contains(&TokenId(2)), "{seed} {width}");
             let words: f32 = found.word_log_probabilities.iter().sum();
             assert!(words >= found.log_probability - 1e-5, "{seed} {width}");
         }
     }
+}
+
+#[test]
+fn a_word_is_said_where_its_odds_outweigh_what_the_caption_loses_by_it() {
+    let mut losses = 0;
+    for seed in 0..100 {
+        let free = search(&mut Toy::new(seed), settings(12));
+        let mut beam = Beam::new(settings(12));
+        for word in [TokenId(1), TokenId(2), TokenId(3)] {
+            let mut with = |log_odds| {
+                let Ok(found) =
+                    beam.search_for(&mut Toy::new(seed), START, &[Required { word, log_odds }]).cloned();
+                found
+            };
+            let said = with(1e4);
+            let loss = free.log_probability - said.log_probability;
+            if free.words.contains(&word) || loss <= 0.0 {
+                continue;
+            }
+            losses += 1;
+            assert_eq!(with(loss + 0.01), said, "seed {seed}, {word:?}");
+            assert!(!with(loss - 0.01).words.contains(&word), "seed {seed}, {word:?}");
+        }
+    }
+    assert!(losses > 50, "{losses}");
 }

@@ -75,7 +75,7 @@ impl Default for ConceptsConfig {
                 captions: CaptionEvidence { most: 8, at_least: 0.1 },
                 classes: ClassEvidence { at_least: 0.25, share: 0.8 },
                 things: ThingEvidence { at_least: 0.2 },
-                required: 0.9,
+                required: 0.5,
             },
             raised: 0.35,
             dropped: 0.15,

@@ -436,7 +436,7 @@ mod tests {
         let changes: [fn(&mut ConceptsConfig); 3] = [
             |concepts| concepts.classes = false,
             |concepts| (concepts.captions, concepts.things) = (false, false),
-            |concepts| concepts.settings.required = 0.5,
+            |concepts| concepts.settings.required = 0.75,
         ];
         for change in changes {
             let mut chosen = own.clone();
