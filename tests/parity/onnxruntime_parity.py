@@ -7,6 +7,7 @@ DUMP is the folder that `parity-dump` wrote. Needs onnx, onnxruntime and numpy. 
 graph, values differ by more than 1e-3, or more than one caption in a hundred is another.
 """
 import json
+import os
 import sys
 
 import numpy as np
@@ -16,16 +17,20 @@ import onnxruntime
 bundle, dump = sys.argv[1:]
 manifest = json.load(open(f"{bundle}/manifest.json"))
 shapes, special = manifest["shapes"], manifest["special"]
-for name in ["encoder", "decoder", "head"]:
+detector = manifest.get("detector")
+for name in ["encoder", "decoder", "head"] + ["detector"] * bool(detector):
     onnx.checker.check_model(f"{bundle}/{name}.onnx", full_check=True)
     print(f"onnx.checker accepts {name}.onnx (full check)")
 
 options = onnxruntime.SessionOptions()
 options.intra_op_num_threads = 1
-encoder, decoder, head = (
-    onnxruntime.InferenceSession(f"{bundle}/{name}.onnx", options, providers=["CPUExecutionProvider"])
-    for name in ["encoder", "decoder", "head"]
-)
+
+
+def session(name):
+    return onnxruntime.InferenceSession(f"{bundle}/{name}.onnx", options, providers=["CPUExecutionProvider"])
+
+
+encoder, decoder, head = map(session, ["encoder", "decoder", "head"])
 
 
 def load(number, what, *shape):
@@ -38,7 +43,8 @@ barred += range(special["slots"]["first"], shapes["vocabulary"])
 said = np.setdiff1d(np.arange(shapes["vocabulary"]), barred)
 count = shapes.get("concepts", 0)
 made = ["tokens", "keys", "state"] + ["phi"] * (count > 0)
-worst = dict.fromkeys(made + ["logits", "barred"] + ["pointer"] * (count > 0), 0.0)
+beside = ["attention", "pointer"] if count else []
+worst = dict.fromkeys(made + ["logits", "barred"] + beside, 0.0)
 same = 0
 
 
@@ -55,7 +61,7 @@ for number, picture in enumerate(index):
     for name, value in zip(made, outputs):
         note(name, value - load(number, name, *value.shape))
     tokens, keys, first_state = outputs[:3]
-    concepts, pointers = {}, []
+    concepts, steps = {}, []
     if count:
         concepts = {
             "concepts": load(number, "concepts", 1, count).astype(np.int64),
@@ -64,8 +70,8 @@ for number, picture in enumerate(index):
 
     def step(word, state):
         feed = {"word": np.array([word]), "state": state, "tokens": tokens, "keys": keys, **concepts}
-        state, z, *pointer = decoder.run(["next_state", "z"] + ["pointer"] * (count > 0), feed)
-        pointers.extend(pointer)
+        state, z, *others = decoder.run(["next_state", "z"] + beside, feed)
+        steps.append(others)
         return state, head.run(["logits"], {"z": z})[0]
 
     # Logits along the runtime's caption.
@@ -75,8 +81,9 @@ for number, picture in enumerate(index):
         state, logits = step(word, state)
         note("logits", logits[0, said] - row[said])
         note("barred", logits[0, barred] - row[barred])
-    if count:
-        note("pointer", np.concatenate(pointers) - load(number, "pointer", -1, 2))
+    for name, rows in zip(beside, zip(*steps)):
+        rows = np.concatenate(rows)
+        note(name, rows - load(number, name, *rows.shape))
 
     # onnxruntime's own greedy caption.
     word, state, words = special["start"], first_state, []
@@ -91,8 +98,21 @@ for number, picture in enumerate(index):
         words.append(word)
     same += words == picture["words"]
 
+detected = 0
+if detector:
+    finder, worst["detector"] = session("detector"), 0.0
+    for number in range(len(index)):
+        if os.path.exists(f"{dump}/{number}.images.f32"):
+            images = load(number, "images", 1, 3, detector["height"], detector["width"])
+            output = finder.run(["output"], {"images": images})[0]
+            note("detector", output - load(number, "output", *output.shape))
+            detected += 1
+    assert detected, "detector: the runtime looked at no picture with it"
+
 print(f"{len(index)} pictures, largest difference between onnxruntime {onnxruntime.__version__} and tract:")
 for name, value in worst.items():
-    print(f"  {name:8} {value:.1e}")
+    print(f"  {name:9} {value:.1e}")
+if detector:
+    print(f"  the detector looked at {detected} of them")
 print(f"  the same greedy caption: {same} of {len(index)}")
 sys.exit(max(worst.values()) > 1e-3 or same < 0.99 * len(index))

@@ -1,9 +1,9 @@
 //! A bundle's graphs, one by one, for one hypothesis: to be compared with what computes the same elsewhere.
 
 use metalens::engine::{Graph, Input, Output, Session};
-use metalens_models::{Bundle, file};
+use metalens_models::{Bundle, DetectorShape, file};
 
-/// The three graphs; inputs and outputs are in the order of the bundle's documentation. Those in parentheses are there in a bundle
+/// The graphs; inputs and outputs are in the order of the bundle's documentation. Those in parentheses are there in a bundle
 /// with concepts.
 pub struct Graphs {
     /// `image` -> `tokens`, `keys`, `state` (, `phi`).
@@ -12,6 +12,8 @@ pub struct Graphs {
     pub decoder: Session,
     /// `z` -> `logits`.
     pub head: Session,
+    /// `images` -> `output`, in a bundle with a detector.
+    pub detector: Option<Session>,
 }
 
 impl Graphs {
@@ -48,6 +50,11 @@ impl Graphs {
             Output("pointer", &[1, 2]),
         ];
         let image = [Input::F32("image", &[1, 3, p.height, p.width])];
+        let shape = bundle.manifest().detector.as_ref();
+        let detector = |shape: &DetectorShape| {
+            let images = [Input::F32("images", &[1, 3, shape.height, shape.width])];
+            load(file::DETECTOR, &images, &[Output("output", &[1, shape.cells(), 5 + shape.things])])
+        };
         Ok(Self {
             encoder: load(file::ENCODER, &image, &made[..3 + with_concepts / 2])?,
             decoder: load(file::DECODER, &read[..4 + with_concepts], &said[..3 + with_concepts / 2])?,
@@ -56,6 +63,7 @@ impl Graphs {
                 &[Input::F32("z", &[1, s.feature])],
                 &[Output("logits", &[1, s.vocabulary])],
             )?,
+            detector: shape.map(detector).transpose()?,
         })
     }
 }

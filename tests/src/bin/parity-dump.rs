@@ -1,8 +1,9 @@
 //! Writes what the runtime computes for some pictures, for `tests/parity/onnxruntime_parity.py` to compare with.
 //!
 //! For picture number n: `n.image.f32`, `n.tokens.f32`, `n.keys.f32`, `n.state.f32`, and `n.logits.f32` along the greedy
-//! caption, a row a step; of a bundle with concepts also `n.phi.f32`, `n.concepts.f32`, `n.confidence.f32`, and `n.pointer.f32`
-//! like the logits. All are little-endian; `index.json` holds every picture's name and words.
+//! caption, a row a step; of a bundle with concepts also `n.phi.f32`, `n.concepts.f32`, `n.confidence.f32`, and `n.pointer.f32` and
+//! `n.attention.f32` like the logits. Of the first pictures there are `n.images.f32` and `n.output.f32`, the detector's. All are
+//! little-endian; `index.json` holds every picture's name and words.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +12,7 @@ use clap::Parser;
 use metalens::engine::Session;
 use metalens::evidence::Evidence;
 use metalens::vision::{self, Preprocessor};
-use metalens_models::{Bundle, TokenId, Vocabulary};
+use metalens_models::{Bundle, DetectorShape, TokenId, Vocabulary};
 use metalens_tests::graphs::Graphs;
 use metalens_trainer::corpus::{self, Format};
 
@@ -56,7 +57,7 @@ fn main() -> anyhow::Result<()> {
             graphs.decoder.set_i64(4, &concepts.0)?;
             graphs.decoder.set(5, &concepts.1)?;
         }
-        let Greedy { words, logits, pointers } =
+        let Greedy { words, logits, attention, pointers } =
             greedy(&mut graphs, &vocabulary, bundle.manifest().decoding.max_words)?;
         let save = |what: &str, data: &[f32]| write(&arguments.out, number, what, data);
         save("image", &pixels)?;
@@ -70,6 +71,16 @@ fn main() -> anyhow::Result<()> {
             save("concepts", &words)?;
             save("confidence", &concepts.1)?;
             save("pointer", &pointers)?;
+            save("attention", &attention)?;
+        }
+        if let (Some(detector), Some(shape)) = (&mut graphs.detector, &bundle.manifest().detector)
+            && number < DETECTED
+        {
+            let images = blown_up(&pixels, bundle.manifest().preprocessing.width, shape);
+            detector.set(0, &images)?;
+            detector.run()?;
+            save("images", &images)?;
+            save("output", detector.output(0)?)?;
         }
         index.push(serde_json::json!({ "name": picture.name, "words": words }));
     }
@@ -77,30 +88,48 @@ fn main() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Pictures that the detector is compared on: its inputs are large.
+const DETECTED: usize = 10;
+
+/// An encoder's input `[3, side, side]` as large as the detector's, 0 … 255: the graph is compared, not how a picture gets to it.
+fn blown_up(pixels: &[f32], side: usize, shape: &DetectorShape) -> Vec<f32> {
+    let (low, high) = pixels.iter().fold((f32::MAX, f32::MIN), |(low, high), &x| (low.min(x), high.max(x)));
+    let cell = |channel: usize, row: usize, column: usize| {
+        let (row, column) = (row * side / shape.height, column * side / shape.width);
+        255.0 * (pixels[(channel * side + row) * side + column] - low) / (high - low).max(f32::EPSILON)
+    };
+    let rows = |channel| (0..shape.height).map(move |row| (channel, row));
+    let cells = |(channel, row)| (0..shape.width).map(move |column| cell(channel, row, column));
+    (0..3).flat_map(rows).flat_map(cells).collect()
+}
+
 /// A caption, and what was made on the way to it.
 struct Greedy {
     words: Vec<u32>,
     /// Of every step.
     logits: Vec<f32>,
+    /// Of every step.
+    attention: Vec<f32>,
     /// Of every step, where there are concepts.
     pointers: Vec<f32>,
 }
 
 /// The most probable word again and again, with the logits of every step.
 fn greedy(graphs: &mut Graphs, vocabulary: &Vocabulary, max_words: usize) -> anyhow::Result<Greedy> {
-    let Graphs { encoder, decoder, head } = graphs;
+    let Graphs { encoder, decoder, head, .. } = graphs;
     let copy = |session: &Session, place: usize| session.output(place).map(<[f32]>::to_vec);
     decoder.set(2, encoder.output(0)?)?;
     decoder.set(3, encoder.output(1)?)?;
     let mut state = copy(encoder, 2)?;
     let special = vocabulary.special();
-    let (mut words, mut all, mut pointers) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut words, mut all, mut attention, mut pointers) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     let mut word = special.start;
     while words.len() < max_words {
         decoder.set_i64(0, &[i64::from(word.0)])?;
         decoder.set(1, &state)?;
         decoder.run()?;
         state = copy(decoder, 0)?;
+        attention.extend_from_slice(decoder.output(2)?);
         pointers.extend_from_slice(decoder.output(3).unwrap_or_default());
         head.set(0, decoder.output(1)?)?;
         head.run()?;
@@ -117,7 +146,7 @@ fn greedy(graphs: &mut Graphs, vocabulary: &Vocabulary, max_words: usize) -> any
         }
         words.push(word.0);
     }
-    Ok(Greedy { words, logits: all, pointers })
+    Ok(Greedy { words, logits: all, attention, pointers })
 }
 
 fn write(folder: &Path, number: usize, what: &str, data: &[f32]) -> anyhow::Result<()> {

@@ -43,7 +43,7 @@ fn candle_and_the_exported_graphs_agree_to_1e_4_at_every_step() {
     let out = folder.path().join("bundle");
     tiny::export(&small, &out, Precision::F32).unwrap();
     let bundle = Bundle::open(&out).unwrap();
-    let Graphs { mut encoder, mut decoder, mut head } = Graphs::open(&bundle).unwrap();
+    let Graphs { mut encoder, mut decoder, mut head, .. } = Graphs::open(&bundle).unwrap();
 
     let (parameters, vocabulary) = tiny::trained(&small).unwrap();
     let trained = Trained::new(&parameters);
