@@ -5,9 +5,9 @@ use std::sync::Mutex;
 use candle_core::{CpuStorage, CustomOp3, Layout, Result, Shape, Tensor};
 
 use super::cross_entropy::{cross_entropy, softmax, sum};
-use super::math::vectorised;
+use super::math::{sigmoid, vectorised};
 use super::matrix::{Matrix, add_product, repeat_row};
-use super::pointing::{Pointing, gate, point, slope, softplus};
+use super::pointing::{Pointing, gate, point, softplus};
 use super::{fusible, slice};
 
 /// Rows whose logits stand in memory at a time.
@@ -133,7 +133,7 @@ impl LinearCrossEntropy {
                 }
             });
             for at in here {
-                let d = logits[place(at)] * slope(gate(pointer, at));
+                let d = logits[place(at)] * sigmoid(gate(pointer, at));
                 gradients.pointer[2 * at.row] += d;
                 gradients.pointer[2 * at.row + 1] += d * at.confidence;
             }

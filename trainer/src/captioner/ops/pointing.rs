@@ -2,7 +2,7 @@
 
 use candle_core::{CpuStorage, CustomOp2, Layout, Result, Shape, Tensor};
 
-use super::math::{exp, vectorised};
+use super::math::{sigmoid, vectorised};
 use super::{fusible, slice, with_slices};
 
 /// A concept that is pointed at where a word is to be said.
@@ -85,7 +85,8 @@ impl CustomOp2 for Point {
         with_slices([pointer, &d_out], |[pointer, d_out]| {
             vectorised(|| {
                 for at in &self.at {
-                    let d = d_out[at.row * words + at.word as usize] * slope(gate(pointer, at));
+                    // softplus'(x) = sigmoid(x)
+                    let d = d_out[at.row * words + at.word as usize] * sigmoid(gate(pointer, at));
                     d_pointer[2 * at.row] += d;
                     d_pointer[2 * at.row + 1] += d * at.confidence;
                 }
@@ -104,9 +105,4 @@ pub(super) fn gate(pointer: &[f32], at: &Pointing) -> f32 {
 /// ln(1 + exp(x))
 pub(super) fn softplus(x: f32) -> f32 {
     x.max(0.0) + (-x.abs()).exp().ln_1p()
-}
-
-/// softplus'(x) = sigmoid(x)
-pub(super) fn slope(x: f32) -> f32 {
-    1.0 / (1.0 + exp(-x))
 }
